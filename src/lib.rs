@@ -1,0 +1,3 @@
+//! edgeprobe: probes HTTPS, WSS and TLS endpoints, says why a probe failed, and exposes everything to Prometheus.
+
+pub mod model;

@@ -1,0 +1,3 @@
+//! The `edgeprobe` program.
+
+fn main() {}

@@ -1,0 +1,214 @@
+//! Why a probe failed, as a value: one phase and one reason from a closed list, each safe as a metric label.
+
+use super::Phase;
+use std::fmt;
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
+
+/// A failed probe: where it stopped, why, and what the layer below said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// The step that failed.
+    pub phase: Phase,
+    /// Why, from the closed list.
+    pub reason: Reason,
+    /// What was found, in words. For logs and people, never a label: it may hold anything but a secret.
+    pub cause: String,
+}
+
+impl Failure {
+    /// A failure of `phase` with its reason and the words for a person.
+    pub fn new(phase: Phase, reason: Reason, cause: impl Into<String>) -> Self {
+        Self { phase, reason, cause: cause.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.phase, self.reason)?;
+        if self.cause.is_empty() { Ok(()) } else { write!(f, " ({})", self.cause) }
+    }
+}
+
+/// Why a probe failed. The same word appears in the metric, the log line, the page, the command line and the docs.
+#[derive(Clone, Copy, Debug, EnumMessage, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The target is not a URL, host or port that the module's prober can use.
+    InvalidTarget,
+    /// The name does not exist.
+    NameNotFound,
+    /// The name exists but has no address of the wanted family.
+    NoAddress,
+    /// The resolver failed or could not be asked.
+    ResolverFailed,
+    /// The peer refused the TCP connection.
+    Refused,
+    /// No route to the peer, or the network said so.
+    Unreachable,
+    /// A local rule forbids connecting to this address.
+    AddressDenied,
+    /// The exporter ran out of file descriptors, ports or probe slots.
+    LocalLimit,
+    /// The proxy answered the tunnel request with a refusal.
+    ProxyRefused,
+    /// The proxy wants credentials, or other ones.
+    ProxyAuthRequired,
+    /// A certificate of the path is past its last day.
+    CertExpired,
+    /// A certificate of the path is before its first day.
+    CertNotYetValid,
+    /// The certificate is not for the name that was asked for.
+    CertWrongName,
+    /// The certificate is self-signed and not in the trust store.
+    CertSelfSigned,
+    /// An intermediate certificate is missing from what the server sent.
+    CertChainIncomplete,
+    /// The chain does not end at a trusted root.
+    CertUnknownIssuer,
+    /// The issuer has revoked the certificate.
+    CertRevoked,
+    /// The certificate is malformed, has the wrong purpose, or its key or signature is not acceptable.
+    CertInvalid,
+    /// The certificate expires within the module's limit.
+    CertExpiresSoon,
+    /// The server wants a client certificate and the module has none.
+    ClientCertRequired,
+    /// The server did not accept the module's client certificate.
+    ClientCertRejected,
+    /// The server does not serve this SNI.
+    UnrecognizedName,
+    /// No TLS version in common.
+    VersionUnsupported,
+    /// No cipher suite, group, signature algorithm or ALPN protocol in common.
+    NoSharedParameters,
+    /// The peer does not speak TLS on this port.
+    NotTls,
+    /// The server ended the handshake with another alert.
+    TlsAlert,
+    /// What the server accepts breaks the module's TLS policy.
+    VersionPolicy,
+    /// The peer broke HTTP or WebSocket.
+    ProtocolError,
+    /// The response's status is not an accepted one.
+    Status,
+    /// The response's HTTP version is not an accepted one.
+    HttpVersion,
+    /// A response header failed a matcher.
+    HeaderMismatch,
+    /// More redirects than are followed.
+    RedirectLimit,
+    /// A redirect whose Location cannot be followed.
+    RedirectInvalid,
+    /// The final response did not come over TLS, and had to.
+    NotEncrypted,
+    /// The final response came over TLS, and must not.
+    Encrypted,
+    /// The server answered the WebSocket upgrade with something else than 101.
+    UpgradeRefused,
+    /// The 101 answer breaks the WebSocket handshake: accept key, Upgrade, Connection or an extension nobody offered.
+    AcceptMismatch,
+    /// The server chose no offered subprotocol, or one that was not offered.
+    SubprotocolMismatch,
+    /// The body failed a matcher.
+    BodyMismatch,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The body is not in the configured compression.
+    BodyDecode,
+    /// A WebSocket message failed its matcher.
+    MessageMismatch,
+    /// The server closed the WebSocket before the exchange was done.
+    Closed,
+    /// No pong came before the deadline.
+    PingUnanswered,
+    /// The deadline passed.
+    Timeout,
+    /// The peer reset the connection.
+    Reset,
+    /// The connection ended in the middle.
+    Broken,
+    /// The exporter itself failed: a file it needs is gone, or it has a bug.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason, in the order of the docs page.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The word used in metrics, logs, pages and docs.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// One sentence for a person.
+    pub fn explain(self) -> &'static str {
+        self.get_documentation().expect("every reason has a doc comment")
+    }
+
+    /// The phase this reason belongs to, or `None` when any phase may end with it.
+    pub fn phase(self) -> Option<Phase> {
+        match self {
+            Self::InvalidTarget | Self::NameNotFound | Self::NoAddress | Self::ResolverFailed => Some(Phase::Resolve),
+            Self::Refused | Self::Unreachable | Self::AddressDenied | Self::LocalLimit => Some(Phase::Connect),
+            Self::ProxyRefused | Self::ProxyAuthRequired => Some(Phase::Proxy),
+            Self::CertExpired
+            | Self::CertNotYetValid
+            | Self::CertWrongName
+            | Self::CertSelfSigned
+            | Self::CertChainIncomplete
+            | Self::CertUnknownIssuer
+            | Self::CertRevoked
+            | Self::CertInvalid
+            | Self::CertExpiresSoon
+            | Self::ClientCertRequired
+            | Self::ClientCertRejected
+            | Self::UnrecognizedName
+            | Self::VersionUnsupported
+            | Self::NoSharedParameters
+            | Self::NotTls
+            | Self::TlsAlert
+            | Self::VersionPolicy => Some(Phase::Tls),
+            Self::ProtocolError
+            | Self::Status
+            | Self::HttpVersion
+            | Self::HeaderMismatch
+            | Self::RedirectLimit
+            | Self::RedirectInvalid
+            | Self::NotEncrypted
+            | Self::Encrypted
+            | Self::UpgradeRefused
+            | Self::AcceptMismatch
+            | Self::SubprotocolMismatch => Some(Phase::Processing),
+            Self::BodyMismatch
+            | Self::BodyTooLarge
+            | Self::BodyDecode
+            | Self::MessageMismatch
+            | Self::Closed
+            | Self::PingUnanswered => Some(Phase::Transfer),
+            Self::Timeout | Self::Reset | Self::Broken | Self::Internal => None,
+        }
+    }
+
+    /// Whether trying again soon may end differently, so that a job's `retry` applies.
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::ResolverFailed
+                | Self::Refused
+                | Self::Unreachable
+                | Self::LocalLimit
+                | Self::Closed
+                | Self::PingUnanswered
+                | Self::Timeout
+                | Self::Reset
+                | Self::Broken
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

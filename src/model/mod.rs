@@ -1,0 +1,28 @@
+//! Plain data: what to probe, how, and what came of it.
+//!
+//! Everything else in the crate speaks in these types. They do no I/O, read no clock, know neither YAML nor metrics,
+//! and import nothing of ours.
+
+mod failure;
+mod job;
+mod module;
+mod phase;
+mod report;
+mod secret;
+mod tally;
+mod target;
+
+pub use failure::{Failure, Reason};
+pub use job::{ConnectTo, Job, RESERVED_LABELS, Retry, Series, SeriesKey};
+pub use module::{
+    Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,
+    Module, ModuleName, Pattern, Prober, ProberKind, SecretText, TextSource, TlsModule, TlsOptions, TlsVersion, Trust,
+    WebSocketModule, WebSocketStep,
+};
+pub use phase::{Phase, PhaseTimes};
+pub use report::{
+    Certificate, CheckResult, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, TlsFacts, Verdict, WebSocketFacts,
+};
+pub use secret::Secret;
+pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
+pub use target::{Host, Scheme, Target, TargetError, mask_credentials};

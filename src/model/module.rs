@@ -1,0 +1,417 @@
+//! How to probe: a module, validated and ready to be read.
+
+use super::Secret;
+use http::{HeaderName, HeaderValue, Method};
+use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
+use strum::{IntoStaticStr, VariantArray};
+
+/// A module's name: the `module` parameter and label.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ModuleName(Arc<str>);
+
+impl ModuleName {
+    /// Wraps a name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ModuleName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// How to probe.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its name.
+    pub name: ModuleName,
+    /// How long a probe may take; `None` leaves it to the scrape.
+    pub timeout: Option<Duration>,
+    /// What to do.
+    pub prober: Prober,
+    /// The module as YAML, defaults filled in, secrets masked: for pages and debug reports.
+    pub yaml: Arc<str>,
+}
+
+/// The protocol a module speaks, without its settings.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq)]
+#[strum(serialize_all = "lowercase")]
+pub enum ProberKind {
+    /// HTTP and HTTPS.
+    Http,
+    /// WebSocket, ws and wss.
+    WebSocket,
+    /// TLS handshake and certificates only.
+    Tls,
+}
+
+impl fmt::Display for ProberKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.into())
+    }
+}
+
+/// The protocol a module speaks, with its settings.
+#[derive(Clone, Debug)]
+pub enum Prober {
+    /// HTTP and HTTPS.
+    Http(Box<HttpModule>),
+    /// WebSocket.
+    WebSocket(Box<WebSocketModule>),
+    /// TLS.
+    Tls(Box<TlsModule>),
+}
+
+impl Prober {
+    /// The protocol.
+    pub fn kind(&self) -> ProberKind {
+        match self {
+            Self::Http(_) => ProberKind::Http,
+            Self::WebSocket(_) => ProberKind::WebSocket,
+            Self::Tls(_) => ProberKind::Tls,
+        }
+    }
+
+    /// Which addresses to prefer.
+    pub fn ip(&self) -> IpPreference {
+        match self {
+            Self::Http(m) => m.ip,
+            Self::WebSocket(m) => m.ip,
+            Self::Tls(m) => m.ip,
+        }
+    }
+
+    /// The TLS settings.
+    pub fn tls(&self) -> &TlsOptions {
+        match self {
+            Self::Http(m) => &m.tls,
+            Self::WebSocket(m) => &m.tls,
+            Self::Tls(m) => &m.tls,
+        }
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// `preferred_ip_protocol` and `ip_protocol_fallback`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct IpPreference {
+    /// The family whose first address is probed.
+    pub preferred: IpFamily,
+    /// Whether the other family will do when the preferred one has no address.
+    pub fallback: bool,
+}
+
+impl Default for IpPreference {
+    /// blackbox's: IPv6 first, IPv4 if there is none.
+    fn default() -> Self {
+        Self { preferred: IpFamily::V6, fallback: true }
+    }
+}
+
+/// The `http` block.
+#[derive(Clone, Debug)]
+pub struct HttpModule {
+    /// Which address to probe.
+    pub ip: IpPreference,
+    /// Accepted status codes of the final response; empty means 200 to 299.
+    pub valid_status_codes: Vec<u16>,
+    /// Accepted HTTP versions; empty means any.
+    pub valid_http_versions: Vec<HttpVersion>,
+    /// The request's method.
+    pub method: Method,
+    /// `headers`: one value each; `Host` sets the Host header and the TLS name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `http_headers`: several values each, also from secrets and files.
+    pub http_headers: Vec<Header>,
+    /// The request's body.
+    pub body: Body,
+    /// Most bytes of the response body after decompression.
+    pub body_size_limit: Option<u64>,
+    /// How the body is compressed; `None` reads it as it comes.
+    pub compression: Option<Compression>,
+    /// Whether redirects are followed (at most 10).
+    pub follow_redirects: bool,
+    /// Fail when the final response came over TLS.
+    pub fail_if_ssl: bool,
+    /// Fail when it did not.
+    pub fail_if_not_ssl: bool,
+    /// Fail when any of these matches the body.
+    pub fail_if_body_matches: Vec<Pattern>,
+    /// Fail when any of these does not match the body.
+    pub fail_if_body_not_matches: Vec<Pattern>,
+    /// Fail when a value of the header matches.
+    pub fail_if_header_matches: Vec<HeaderMatcher>,
+    /// Fail when no value of the header matches.
+    pub fail_if_header_not_matches: Vec<HeaderMatcher>,
+    /// Offer HTTP/2 by ALPN.
+    pub enable_http2: bool,
+    /// Credentials.
+    pub auth: Option<Auth>,
+    /// TLS.
+    pub tls: TlsOptions,
+}
+
+/// The `websocket` block.
+#[derive(Clone, Debug)]
+pub struct WebSocketModule {
+    /// Which address to probe.
+    pub ip: IpPreference,
+    /// TLS.
+    pub tls: TlsOptions,
+    /// Credentials.
+    pub auth: Option<Auth>,
+    /// Further headers of the upgrade request; `Host` sets the Host header.
+    pub headers: Vec<Header>,
+    /// Subprotocols to offer; the server must choose one of them.
+    pub subprotocols: Vec<String>,
+    /// The Origin header.
+    pub origin: Option<HeaderValue>,
+    /// Send a ping and time its pong.
+    pub ping: bool,
+    /// Messages to expect and to send, in order.
+    pub query_response: Vec<WebSocketStep>,
+}
+
+/// One entry of a `query_response`.
+#[derive(Clone, Debug)]
+pub struct WebSocketStep {
+    /// Read one message, which must match.
+    pub expect: Option<Pattern>,
+    /// Then send this text, with `${1}` standing for what `expect` captured.
+    pub send: Option<String>,
+}
+
+/// The `tls` block.
+#[derive(Clone, Debug)]
+pub struct TlsModule {
+    /// Which address to probe.
+    pub ip: IpPreference,
+    /// TLS.
+    pub tls: TlsOptions,
+    /// Fail when a presented certificate expires within this time.
+    pub fail_if_expires_within: Duration,
+}
+
+/// The `tls_config` block.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// The verdict is computed and exported, but does not stop the probe.
+    pub insecure_skip_verify: bool,
+    /// Which roots are trusted.
+    pub trust: Trust,
+    /// What we show a server that asks for a client certificate.
+    pub identity: Option<ClientIdentity>,
+    /// The name to send as SNI and to verify, in place of the target's host.
+    pub server_name: Option<String>,
+    /// The oldest version to offer.
+    pub min_version: TlsVersion,
+    /// The newest version to offer.
+    pub max_version: TlsVersion,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            insecure_skip_verify: false,
+            trust: Trust::System,
+            identity: None,
+            server_name: None,
+            min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+        }
+    }
+}
+
+/// Which roots are trusted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Trust {
+    /// The system's store, or the embedded one where there is none.
+    System,
+    /// Only the certificates of this PEM text.
+    Only(TextSource),
+}
+
+/// A client certificate chain and its key, both PEM.
+#[derive(Clone, Debug)]
+pub struct ClientIdentity {
+    /// The certificate and its intermediates.
+    pub cert: TextSource,
+    /// The private key.
+    pub key: SecretText,
+}
+
+/// A text that stands in the config or in a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TextSource {
+    /// In the config.
+    Inline(String),
+    /// In this file.
+    File(PathBuf),
+}
+
+/// A secret that stands in the config or in a file; the file is read again for every probe, its end of line cut.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretText {
+    /// In the config.
+    Inline(Secret),
+    /// In this file.
+    File(PathBuf),
+}
+
+/// A TLS version that a config can name.
+#[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
+pub enum TlsVersion {
+    /// TLS 1.0 (RFC 2246).
+    #[strum(serialize = "TLS 1.0")]
+    Tls10,
+    /// TLS 1.1 (RFC 4346).
+    #[strum(serialize = "TLS 1.1")]
+    Tls11,
+    /// TLS 1.2 (RFC 5246).
+    #[strum(serialize = "TLS 1.2")]
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    #[strum(serialize = "TLS 1.3")]
+    Tls13,
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.into())
+    }
+}
+
+/// An HTTP version that `valid_http_versions` can name, spelled as `blackbox_exporter` does.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
+pub enum HttpVersion {
+    /// HTTP/1.0.
+    #[strum(serialize = "HTTP/1.0")]
+    Http10,
+    /// HTTP/1.1.
+    #[strum(serialize = "HTTP/1.1")]
+    Http11,
+    /// HTTP/2.
+    #[strum(serialize = "HTTP/2.0")]
+    Http2,
+}
+
+impl fmt::Display for HttpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.into())
+    }
+}
+
+/// How a response body is compressed.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub enum Compression {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 7932.
+    Br,
+    /// RFC 1950 or bare RFC 1951: both are met under this name.
+    Deflate,
+    /// Not at all.
+    Identity,
+}
+
+/// A request body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Body {
+    /// No body.
+    None,
+    /// This one.
+    Text(TextSource),
+}
+
+/// One entry of `http_headers`, or of a websocket module's `headers`.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// The name.
+    pub name: HeaderName,
+    /// Values, sent first.
+    pub values: Vec<HeaderValue>,
+    /// Secret values (inline, then from files), sent after them; never to another origin.
+    pub secrets: Vec<SecretText>,
+}
+
+/// One entry of `fail_if_header_matches` or its opposite.
+#[derive(Clone, Debug)]
+pub struct HeaderMatcher {
+    /// Whose values are matched.
+    pub header: HeaderName,
+    /// The pattern.
+    pub pattern: Pattern,
+    /// Whether a response without the header passes.
+    pub allow_missing: bool,
+}
+
+/// How the request shows who asks.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// `basic_auth` (RFC 7617).
+    Basic {
+        /// User name.
+        username: SecretText,
+        /// Password; none counts as empty.
+        password: Option<SecretText>,
+    },
+    /// `authorization`: a scheme and its credentials.
+    Scheme {
+        /// Such as `Bearer`.
+        scheme: String,
+        /// What follows it.
+        credentials: SecretText,
+    },
+}
+
+/// A compiled regular expression over bytes: linear time, unanchored.
+#[derive(Clone)]
+pub struct Pattern(regex::bytes::Regex);
+
+impl Pattern {
+    /// Compiled programs larger than this are refused.
+    const MAX_COMPILED: usize = 1024 * 1024;
+
+    /// Compiles `text`.
+    pub fn new(text: &str) -> Result<Self, regex::Error> {
+        regex::bytes::RegexBuilder::new(text).size_limit(Self::MAX_COMPILED).build().map(Self)
+    }
+
+    /// The expression as written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The compiled expression.
+    pub fn regex(&self) -> &regex::bytes::Regex {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}/", self.as_str())
+    }
+}
