@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 use strum::{IntoStaticStr, VariantArray};
 
-/// One step of a probe. The words are blackbox_exporter's `phase` label values, plus `proxy`.
+/// One step of a probe. The words are `blackbox_exporter`'s `phase` label values, plus `proxy`.
 #[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Phase {

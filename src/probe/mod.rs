@@ -1,0 +1,109 @@
+//! One probe: the only folder that talks to targets.
+//!
+//! In: a module made ready, a job, a timeout. Out: a report. It does not know that metrics exist.
+
+mod connect;
+mod http;
+mod pipeline;
+mod resolve;
+mod route;
+mod run;
+mod tls;
+mod wire;
+mod ws;
+
+pub(crate) use tls::{TrustStores, warm_up};
+
+use crate::model::{Auth, Body, Header, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+use tls::TlsSetup;
+
+/// A setting of a module that cannot be made ready: a file that cannot be read, a text that is no certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SetupError {
+    /// Whose setting it is.
+    pub module: ModuleName,
+    /// The setting's path in the config file, such as `modules.api.http.tls_config.ca_file`.
+    pub path: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.problem)
+    }
+}
+
+/// A module with everything built that a reload could build: trust roots, keys, TLS configs.
+#[derive(Debug)]
+pub(crate) struct ReadyModule {
+    module: Arc<Module>,
+    tls: TlsSetup,
+}
+
+impl ReadyModule {
+    /// Reads the module's files and builds its TLS; all errors at once.
+    pub(crate) fn new(module: Arc<Module>, stores: &mut TrustStores) -> Result<Self, Vec<SetupError>> {
+        let block = match module.prober {
+            Prober::Http(_) => "http",
+            Prober::WebSocket(_) => "websocket.http_config",
+            Prober::Tls(_) => "tls",
+        };
+        let error = |key: &str, problem: String| {
+            let path = format!("modules.{}.{block}.{key}", module.name);
+            SetupError { module: module.name.clone(), path, problem }
+        };
+        let mut errors: Vec<SetupError> = files(&module.prober)
+            .filter_map(|(key, path)| std::fs::File::open(path).err().map(|e| (key, path, e)))
+            .map(|(key, path, cause)| error(key, format!("cannot read `{}`: {cause}", path.display())))
+            .collect();
+        let offers_http2 = matches!(&module.prober, Prober::Http(http) if http.enable_http2);
+        let alpn: &[&[u8]] = if offers_http2 { &[b"h2", b"http/1.1"] } else { &[] };
+        match TlsSetup::new(module.prober.tls(), alpn, stores) {
+            Ok(tls) if errors.is_empty() => Ok(Self { module, tls }),
+            Ok(_) => Err(errors),
+            Err(faults) => {
+                errors.extend(faults.into_iter().map(|f| error(&format!("tls_config.{}", f.key), f.problem)));
+                Err(errors)
+            }
+        }
+    }
+
+    /// The module.
+    pub(crate) fn module(&self) -> &Arc<Module> {
+        &self.module
+    }
+
+    /// Probes `job` once, for at most `timeout`.
+    pub(crate) async fn probe(&self, job: &Job, timeout: Duration) -> ProbeReport {
+        pipeline::probe(self, job, timeout).await
+    }
+}
+
+/// The files that are read anew for every probe, with their keys in the prober's block: missing ones are told at load.
+fn files(prober: &Prober) -> impl Iterator<Item = (&'static str, &Path)> {
+    let (auth, headers, body): (_, &[Header], _) = match prober {
+        Prober::Http(m) => (m.auth.as_ref(), &m.http_headers, Some(&m.body)),
+        Prober::WebSocket(m) => (m.auth.as_ref(), &m.headers, None),
+        Prober::Tls(_) => (None, &[], None),
+    };
+    let credentials: Vec<(&'static str, &SecretText)> = match auth {
+        Some(Auth::Basic { username, password }) => {
+            let password = password.as_ref().map(|password| ("basic_auth.password_file", password));
+            std::iter::once(("basic_auth.username_file", username)).chain(password).collect()
+        }
+        Some(Auth::Scheme { credentials, .. }) => vec![("authorization.credentials_file", credentials)],
+        None => Vec::new(),
+    };
+    let headers = headers.iter().flat_map(|header| header.secrets.iter().map(|secret| ("http_headers", secret)));
+    let secrets = credentials.into_iter().chain(headers).filter_map(|(key, secret)| match secret {
+        SecretText::File(path) => Some((key, path.as_path())),
+        SecretText::Inline(_) => None,
+    });
+    let body = body.and_then(|body| match body {
+        Body::Text(TextSource::File(path)) => Some(("body_file", path.as_path())),
+        _ => None,
+    });
+    secrets.chain(body)
+}

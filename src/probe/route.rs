@@ -1,0 +1,193 @@
+//! Where one hop goes: whom to dial, which name to send as SNI and verify, what the Host header says. Pure.
+//!
+//! Address, SNI and Host are three things. They are worked out here for the first hop and, by the same rules, for each
+//! redirect.
+
+use crate::model::{ConnectTo, Host, Job, Prober, Target};
+use http::header::HOST;
+use std::net::SocketAddr;
+
+/// One hop's way.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// The URL of this hop.
+    pub(super) target: Target,
+    /// The name or address to resolve and dial.
+    pub(super) dial: Host,
+    /// The port to dial.
+    pub(super) port: u16,
+    /// The name to send as SNI and to verify: no port, no brackets.
+    pub(super) server_name: String,
+    /// The Host header, or HTTP/2's authority.
+    pub(super) host_header: String,
+    /// Whether the module's credentials and secrets may be sent.
+    pub(super) trusted_with_secrets: bool,
+    /// An address that an earlier hop already chose for this site.
+    pub(super) known_address: Option<SocketAddr>,
+}
+
+/// What the job and the module say about names, apart from the target.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    /// Host, as the `hostname` parameter or a module's Host header gives it; may carry a port.
+    host: Option<String>,
+    /// The TLS name.
+    server_name: Option<String>,
+    connect_to: Option<ConnectTo>,
+}
+
+impl Names {
+    /// Gathers what is said: for TLS `server_name` wins, then `hostname`, then (http only, as in blackbox) the module's
+    /// Host header; for the Host header `hostname` wins over the module's.
+    pub(super) fn of(job: &Job, prober: &Prober) -> Self {
+        let hostname = job.hostname.as_deref().map(str::to_owned);
+        let header = match prober {
+            Prober::Http(m) => m.headers.iter().find(|(name, _)| name == HOST).map(|(_, value)| value),
+            Prober::WebSocket(m) => m.headers.iter().find(|h| h.name == HOST).and_then(|h| h.values.first()),
+            Prober::Tls(_) => None,
+        };
+        let header = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header_names_tls = matches!(prober, Prober::Http(_));
+        let tls_from_host = hostname.clone().or_else(|| header.clone().filter(|_| header_names_tls));
+        Self {
+            server_name: prober.tls().server_name.clone().or_else(|| tls_from_host.map(|h| host_of(&h).to_owned())),
+            host: hostname.or(header),
+            connect_to: job.connect_to.clone(),
+        }
+    }
+}
+
+impl Route {
+    /// The way to the target itself.
+    pub(super) fn first(target: Target, names: &Names) -> Self {
+        let dial = names.connect_to.as_ref().map_or_else(|| target.host().clone(), |c| c.host.clone());
+        let port = names.connect_to.as_ref().and_then(|c| c.port).unwrap_or_else(|| target.port());
+        Self {
+            dial,
+            port,
+            server_name: names.server_name.clone().unwrap_or_else(|| tls_name(target.host())),
+            host_header: names.host.clone().unwrap_or_else(|| target.authority()),
+            trusted_with_secrets: true,
+            known_address: None,
+            target,
+        }
+    }
+
+    /// The way to where a redirect points.
+    ///
+    /// A hop that stays on the site keeps address, SNI and Host override: the site is the first target's host, or the name
+    /// that was shown as Host or SNI. Any other hop speaks for itself, and gets no credential, now or later.
+    pub(super) fn redirect(&self, next: Target, first: &Self, names: &Names) -> Self {
+        let host = tls_name(next.host());
+        let named = same_name(&host, host_of(&first.host_header)) || same_name(&host, &first.server_name);
+        let on_site = next.same_host(&first.target) || named;
+        let downgrade = self.target.scheme().is_tls() && !next.scheme().is_tls();
+        let trusted_with_secrets = self.trusted_with_secrets && on_site && !downgrade;
+        if !on_site {
+            return Self { trusted_with_secrets, ..Self::first(next, &Names::default()) };
+        }
+        let same_port = next.port() == first.target.port();
+        Self {
+            dial: first.dial.clone(),
+            port: if same_port { first.port } else { next.port() },
+            server_name: names.server_name.clone().unwrap_or(host),
+            host_header: names
+                .host
+                .clone()
+                .filter(|_| next.same_host(&first.target))
+                .unwrap_or_else(|| next.authority()),
+            trusted_with_secrets,
+            known_address: first.known_address,
+            target: next,
+        }
+    }
+}
+
+/// A host as a TLS name: a zone means something on this machine only.
+fn tls_name(host: &Host) -> String {
+    match host {
+        Host::Zoned(ip, _) => ip.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// The host part of a Host header: without port and brackets.
+fn host_of(authority: &str) -> &str {
+    if let Some((inside, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return inside;
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+fn same_name(a: &str, b: &str) -> bool {
+    a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ProberKind;
+
+    fn target(url: &str) -> Target {
+        Target::parse(url, ProberKind::Http).unwrap()
+    }
+
+    fn shown(route: &Route) -> String {
+        format!(
+            "{}:{} {} {} {}",
+            route.dial, route.port, route.server_name, route.host_header, route.trusted_with_secrets
+        )
+    }
+
+    #[test]
+    fn address_sni_and_host_are_kept_on_site_and_renewed_off_site() {
+        let named =
+            Names { host: Some("site.example".into()), server_name: Some("site.example".into()), connect_to: None };
+        let pinned = Names { connect_to: Some("203.0.113.7:8443".parse().unwrap()), ..Names::default() };
+        let plain = Names::default();
+        let cases = [
+            (&plain, "https://a.example/x", "/y", "a.example:443 a.example a.example true"),
+            (&plain, "https://a.example/x", "https://b.example/y", "b.example:443 b.example b.example false"),
+            (&plain, "http://a.example/", "https://a.example/", "a.example:443 a.example a.example true"),
+            (&plain, "https://a.example/", "http://a.example/", "a.example:80 a.example a.example false"),
+            (&plain, "https://a.example/", "https://a.example:8443/", "a.example:8443 a.example a.example:8443 true"),
+            (&named, "https://192.0.2.1/", "/y", "192.0.2.1:443 site.example site.example true"),
+            (&named, "https://192.0.2.1/", "https://site.example/y", "192.0.2.1:443 site.example site.example true"),
+            (&named, "https://192.0.2.1/", "https://192.0.2.1/y", "192.0.2.1:443 site.example site.example true"),
+            (
+                &named,
+                "https://192.0.2.1/",
+                "https://other.example/",
+                "other.example:443 other.example other.example false",
+            ),
+            (&pinned, "https://a.example/", "/y", "203.0.113.7:8443 a.example a.example true"),
+            (&pinned, "https://a.example/", "https://b.example/", "b.example:443 b.example b.example false"),
+        ];
+        for (names, from, to, expected) in cases {
+            let first = Route::first(target(from), names);
+            let next = first.redirect(first.target.join(to).unwrap(), &first, names);
+            assert_eq!(shown(&next), expected, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn a_hop_that_left_the_site_never_gets_secrets_again() {
+        let names = Names::default();
+        let first = Route::first(target("https://a.example/"), &names);
+        let away = first.redirect(target("https://b.example/"), &first, &names);
+        let back = away.redirect(target("https://a.example/"), &first, &names);
+        assert_eq!(shown(&back), "a.example:443 a.example a.example false");
+    }
+
+    #[test]
+    fn the_port_of_a_host_header_is_no_part_of_the_tls_name() {
+        for (header, host) in
+            [("a.example:8443", "a.example"), ("a.example", "a.example"), ("[::1]:81", "::1"), ("::1", "::1")]
+        {
+            assert_eq!(host_of(header), host);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! One probe under way: the clock, the deadline, and the report being filled.
+//!
+//! The only place that reads the monotonic clock, cuts a stage off and turns a stage's error into a failure.
+
+use crate::model::{Failure, Hop, Job, Module, Phase, ProbeReport, Reason};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::time::{Instant, timeout_at};
+
+/// A stage's error, which knows the reason it stands for.
+pub(super) trait StageError: Error {
+    /// The word from the closed list.
+    fn reason(&self) -> Reason;
+}
+
+/// A probe under way.
+pub(super) struct Run {
+    began: Instant,
+    deadline: Instant,
+    report: ProbeReport,
+}
+
+impl Run {
+    /// Starts the clock. The deadline is `timeout` from now.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub(super) fn start(job: Job, module: Arc<Module>, timeout: Duration) -> Self {
+        let began = Instant::now();
+        let report = ProbeReport {
+            job,
+            module,
+            started: SystemTime::now(),
+            elapsed: Duration::ZERO,
+            timeout,
+            hops: Vec::new(),
+            failure: None,
+            attempts: 1,
+            retried_after: None,
+        };
+        Self { began, deadline: began + timeout, report }
+    }
+
+    /// Runs one stage: times it, cuts it off at the deadline, and names its failure.
+    ///
+    /// A reason that belongs to another phase moves the failure there: a refused client certificate is TLS's, although
+    /// TLS 1.3 tells it only when the response is read.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock and cuts off")]
+    pub(super) async fn phase<T, E: StageError>(
+        &mut self,
+        phase: Phase,
+        stage: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        let start = Instant::now();
+        let outcome = timeout_at(self.deadline, stage).await;
+        self.hop().times.add(phase, start.elapsed());
+        match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failure(phase, &error)),
+            Err(_) => Err(Failure::new(phase, Reason::Timeout, "the deadline passed")),
+        }
+    }
+
+    /// Begins another hop.
+    pub(super) fn begin_hop(&mut self, hop: Hop) {
+        self.report.hops.push(hop);
+    }
+
+    /// The hop under way, whose facts are being gathered.
+    pub(super) fn hop(&mut self) -> &mut Hop {
+        if self.report.hops.is_empty() {
+            self.report.hops.push(Hop::default());
+        }
+        self.report.hops.last_mut().expect("a hop was just made sure of")
+    }
+
+    /// How long the probe has left.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub(super) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// When the probe began (wall clock).
+    pub(super) fn started(&self) -> SystemTime {
+        self.report.started
+    }
+
+    /// Tells the time since the probe began, for a stage that times a part of itself.
+    pub(super) fn clock(&self) -> impl Fn() -> Duration + use<> {
+        let began = self.began;
+        move || began.elapsed()
+    }
+
+    /// Stops the clock and gives the report.
+    pub(super) fn finish(mut self, outcome: Result<(), Failure>) -> ProbeReport {
+        self.report.elapsed = self.began.elapsed();
+        self.report.failure = outcome.err();
+        self.report
+    }
+}
+
+/// The outcome of `future`, or `None` when it took longer than `limit`: for waits that end well either way.
+#[expect(clippy::disallowed_methods, reason = "the one place that cuts off")]
+pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, future).await.ok()
+}
+
+/// Names the failure of a stage that ended with `error`.
+pub(super) fn failure<E: StageError>(phase: Phase, error: &E) -> Failure {
+    let reason = error.reason();
+    Failure::new(reason.phase().unwrap_or(phase), reason, chain(error))
+}
+
+/// An error and its sources in one line; a source that its parent already quotes is left out.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            let _ = write!(text, ": {words}");
+        }
+        source = error.source();
+    }
+    text
+}

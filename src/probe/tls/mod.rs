@@ -1,0 +1,211 @@
+//! TLS: turn a wire into an encrypted one, note what the peer showed, and let nothing pass that was not verified.
+//!
+//! In: any wire, and the name to verify. Out: the encrypted wire; the facts are in the attempt, whatever became of it.
+//! Knows nothing of sockets or HTTP: a test hands it one end of a pipe.
+
+mod facts;
+mod name;
+mod roots;
+mod setup;
+mod verdict;
+mod watched;
+mod witness;
+
+pub(crate) use roots::TrustStores;
+pub(crate) use setup::{TlsSetup, warm_up};
+
+use super::{
+    run::{StageError, at_most},
+    wire::{Wire, reason_of_io},
+};
+use crate::model::{Reason, TlsFacts, TlsVersion};
+use rustls::{AlertDescription, ClientConfig, Error as TlsFault, PeerIncompatible, ProtocolVersion};
+use rustls_pki_types::ServerName;
+use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use watched::Watched;
+use witness::Witness;
+
+/// One handshake: made ready, then under way, then done.
+pub(super) struct Attempt {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    witness: Arc<Witness>,
+}
+
+/// Why a handshake gave no usable connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TlsError {
+    #[error("{0}")]
+    Verdict(String, Reason),
+    #[error("the handshake failed")]
+    Handshake(#[source] io::Error, Reason),
+    #[error("{0}")]
+    ClientCert(&'static str, Reason),
+}
+
+impl StageError for TlsError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Verdict(_, reason) | Self::Handshake(_, reason) | Self::ClientCert(_, reason) => *reason,
+        }
+    }
+}
+
+impl Attempt {
+    /// What was learned so far. To be asked for whatever became of the handshake, a deadline included.
+    pub(super) fn facts(&self) -> TlsFacts {
+        self.witness.facts()
+    }
+
+    /// Completes the handshake and passes the one gate to the stream: the verdict.
+    ///
+    /// Where a client certificate was asked for, also waits, at most `patience`, for what TLS 1.3 tells late: that it was
+    /// missing or refused (RFC 8446 section 4.4.2.4). Whoever writes first may lose that word to a reset.
+    pub(super) async fn handshake(&self, wire: Wire, patience: Duration) -> Result<Wire, TlsError> {
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let outcome = connector.connect(self.name.clone(), wire).await;
+        let mut stream = outcome.map_err(|error| self.handshake_failure(error))?;
+        self.note(&stream);
+        self.admit()?;
+        let asked = self.witness.seen().client_cert_requested == Some(true);
+        let early = if asked && self.witness.seen().version == Some(TlsVersion::Tls13) {
+            // Silence means that nothing was refused.
+            let settled = at_most(patience, settled(&mut stream)).await.unwrap_or(Ok(None));
+            settled.map_err(|error| self.handshake_failure(error))?
+        } else {
+            None
+        };
+        Ok(Box::new(Watched::new(stream, early, Arc::clone(&self.witness))))
+    }
+
+    /// The server's late word on the client certificate, if the connection ended with one.
+    pub(super) fn late_refusal(&self) -> Option<TlsError> {
+        self.witness.late_alert().and_then(|alert| self.client_cert_fault(alert))
+    }
+
+    /// Notes what was negotiated.
+    fn note(&self, stream: &TlsStream<Wire>) {
+        let (_, session) = stream.get_ref();
+        let mut seen = self.witness.seen();
+        seen.completed = true;
+        seen.client_cert_requested.get_or_insert(false);
+        seen.version = session.protocol_version().and_then(version);
+        seen.cipher = session.negotiated_cipher_suite().map(|suite| cipher_name(suite.suite()));
+        seen.group = session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        seen.alpn = session.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+    }
+
+    /// The gate: fails with the verdict's first failed check, unless the module ignores verdicts.
+    fn admit(&self) -> Result<(), TlsError> {
+        let seen = self.witness.seen();
+        match &seen.verdict {
+            Some(verdict) if verdict.ignored => Ok(()),
+            Some(verdict) => {
+                verdict.failure().map_or(Ok(()), |(reason, words)| Err(TlsError::Verdict(words.clone(), *reason)))
+            }
+            None => Err(TlsError::Verdict("the server sent no certificate".into(), Reason::CertInvalid)),
+        }
+    }
+
+    fn handshake_failure(&self, error: io::Error) -> TlsError {
+        // A handshake that we stopped ourselves: the verdict says why.
+        if let Err(verdict) = self.admit()
+            && self.witness.seen().verdict.is_some()
+            && self.witness.identity.is_some()
+        {
+            return verdict;
+        }
+        let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFault>());
+        if let Some(TlsFault::AlertReceived(alert)) = fault
+            && let Some(refusal) = self.client_cert_fault(*alert)
+        {
+            return refusal;
+        }
+        let reason = fault.map_or_else(|| reason_of_io(&error), reason_of_fault);
+        TlsError::Handshake(error, reason)
+    }
+
+    /// What an alert means where a client certificate was asked for.
+    fn client_cert_fault(&self, alert: AlertDescription) -> Option<TlsError> {
+        use AlertDescription as Alert;
+        let asked = self.witness.seen().client_cert_requested == Some(true);
+        let about_certificates = matches!(
+            alert,
+            Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::HandshakeFailure
+        );
+        if alert != Alert::CertificateRequired && !(asked && about_certificates) {
+            return None;
+        }
+        Some(if self.witness.identity.is_some() {
+            TlsError::ClientCert("the server refused the client certificate", Reason::ClientCertRejected)
+        } else {
+            TlsError::ClientCert("the server wants a client certificate", Reason::ClientCertRequired)
+        })
+    }
+}
+
+/// Until the server has shown that it accepts our side of the handshake: by a session ticket, by data (whose first byte is
+/// handed back), or by an end.
+async fn settled(stream: &mut TlsStream<Wire>) -> io::Result<Option<u8>> {
+    poll_fn(|cx| {
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        let outcome = Pin::new(&mut *stream).poll_read(cx, &mut buf)?;
+        let early = buf.filled().first().copied();
+        let (_, session) = stream.get_ref();
+        if outcome.is_pending() && session.tls13_tickets_received() == 0 {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(early))
+        }
+    })
+    .await
+}
+
+fn reason_of_fault(fault: &TlsFault) -> Reason {
+    use AlertDescription as Alert;
+    use PeerIncompatible as Peer;
+    match fault {
+        TlsFault::AlertReceived(Alert::ProtocolVersion)
+        | TlsFault::PeerIncompatible(
+            Peer::ServerDoesNotSupportTls12Or13
+            | Peer::ServerTlsVersionIsDisabledByOurConfig
+            | Peer::Tls12NotOffered
+            | Peer::Tls12NotOfferedOrEnabled
+            | Peer::Tls13RequiredForQuic,
+        ) => Reason::VersionUnsupported,
+        TlsFault::AlertReceived(
+            Alert::HandshakeFailure | Alert::InsufficientSecurity | Alert::NoApplicationProtocol,
+        )
+        | TlsFault::PeerIncompatible(_)
+        | TlsFault::NoApplicationProtocol => Reason::NoSharedParameters,
+        TlsFault::AlertReceived(Alert::UnrecognisedName) => Reason::UnrecognizedName,
+        TlsFault::AlertReceived(_) => Reason::TlsAlert,
+        TlsFault::InvalidCertificate(_) | TlsFault::NoCertificatesPresented => Reason::CertInvalid,
+        TlsFault::FailedToGetCurrentTime | TlsFault::FailedToGetRandomBytes | TlsFault::General(_) => Reason::Internal,
+        _ => Reason::NotTls,
+    }
+}
+
+fn version(version: ProtocolVersion) -> Option<TlsVersion> {
+    match version {
+        ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
+        ProtocolVersion::TLSv1_3 => Some(TlsVersion::Tls13),
+        _ => None,
+    }
+}
+
+/// The IANA name; rustls marks TLS 1.3 suites with a name of its own.
+fn cipher_name(suite: rustls::CipherSuite) -> String {
+    format!("{suite:?}").replacen("TLS13_", "TLS_", 1)
+}
