@@ -49,9 +49,9 @@ fn the_page_of_reasons_is_the_list_of_reasons() {
     let mut page = REASONS_INTRO.to_owned();
     for phase in Phase::ALL.iter().map(|&phase| Some(phase)).chain([None]) {
         let title = phase.map_or("any phase", Phase::as_str);
-        let of_phase: Vec<_> = Reason::ALL.iter().filter(|reason| reason.phase() == phase).collect();
         write!(page, "\n## {title}\n\n{REASONS_HEAD}").unwrap();
-        of_phase.iter().for_each(|reason| page.push_str(&reason_line(**reason)));
+        let reasons = Reason::ALL.iter().filter(|reason| reason.phase() == phase);
+        reasons.for_each(|&reason| page.push_str(&reason_line(reason)));
     }
     assert!(Reason::ALL.iter().all(|reason| page.contains(&format!("| `{reason}` |"))));
     assert_file("docs/reasons.md", &page);

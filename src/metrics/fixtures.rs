@@ -163,7 +163,9 @@ fn failed(report: ProbeReport, phase: Phase, reason: Reason) -> ProbeReport {
 
 fn hop(url: &str, times: &[(Phase, u64)]) -> Hop {
     let mut phases = PhaseTimes::default();
-    times.iter().for_each(|&(phase, millis)| phases.add(phase, Duration::from_millis(millis)));
+    for &(phase, millis) in times {
+        phases.add(phase, Duration::from_millis(millis));
+    }
     let ip = "192.0.2.7".parse().unwrap();
     Hop {
         url: url.into(),

@@ -1,6 +1,6 @@
 //! Whole pages, compared to the letter with the files in `golden/`: OpenMetrics in `.prom`, text in `.txt`.
 
-use super::{Row, SeriesFacts, fixtures, render, to_text};
+use super::{CATALOGUE, Read, Row, SeriesFacts, fixtures, render, to_text};
 use crate::model::{ProbeReport, Tally};
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
@@ -82,7 +82,9 @@ fn an_incomplete_chain_for_another_name() {
 fn scheduled_series_with_totals() {
     let (ok, refused) = (fixtures::https_ok(), fixtures::refused());
     let mut tally = Tally::default();
-    [&ok, &ok, &refused, &fixtures::expired()].into_iter().for_each(|report| tally.add(report));
+    for report in [&ok, &ok, &refused, &fixtures::expired()] {
+        tally.add(report);
+    }
     tally.skipped = 1;
     let unborn = Tally::default();
     let labels = |instance: &str, edge: Option<&str>| {
@@ -107,4 +109,16 @@ fn scheduled_series_with_totals() {
             },
         ],
     );
+}
+
+#[test]
+fn every_metric_of_a_probe_is_on_some_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metrics/golden");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let pages: String = files
+        .filter(|file| file.extension().is_some_and(|e| e == "txt"))
+        .fold(String::new(), |all, file| all + &fs::read_to_string(file).unwrap());
+    for metric in CATALOGUE.iter().filter(|metric| matches!(metric.read, Read::Probe(_) | Read::Series(_))) {
+        assert!(pages.contains(&format!("# TYPE {} {}\n", metric.name, metric.kind)), "{} is on no page", metric.name);
+    }
 }

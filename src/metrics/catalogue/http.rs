@@ -9,29 +9,36 @@ pub(super) const METRICS: &[Metric] = &[
         "probe_http_status_code",
         "Response HTTP status code",
         Probe(|report, out| out.put(report.http().map_or(0, |http| http.status))),
-    ),
+    )
+    .note(ZERO),
     gauge(
         "probe_http_content_length",
         "Length of http content response",
         Probe(|report, out| out.put(report.http().map_or(0, content_length))),
-    ),
+    )
+    .note("As sent, before decompression; -1 when the response does not tell, 0 when there was none"),
     gauge(
         "probe_http_uncompressed_body_length",
         "Length of uncompressed response body",
         Probe(|report, out| out.put(report.http().map_or(0, |http| http.body_length))),
-    ),
-    gauge("probe_http_redirects", "The number of redirects", Probe(|report, out| out.put(report.redirects()))),
+    )
+    .note("As far as it was read"),
+    gauge("probe_http_redirects", "The number of redirects", Probe(|report, out| out.put(report.redirects())))
+        .note("Received, the one that was not followed included"),
     gauge(
         "probe_http_ssl",
         "Indicates if SSL was used for the final redirect",
         Probe(|report, out| out.put(came_over_tls(report))),
-    ),
+    )
+    .note(ZERO),
     gauge(
         "probe_http_version",
         "Returns the version of HTTP of the probe response",
         Probe(|report, out| out.put(report.http().map_or(0.0, |http| http.version))),
-    ),
-    gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", Probe(failed_due_to_regex)),
+    )
+    .note(ZERO),
+    gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", Probe(failed_due_to_regex))
+        .note("The reason is `header_mismatch` or `body_mismatch`"),
     gauge(
         "probe_http_duration_seconds",
         "Duration of http request by phase, summed over all redirects",
@@ -52,6 +59,8 @@ pub(super) const METRICS: &[Metric] = &[
     )
     .absent("there is no Strict-Transport-Security header, or it is not valid"),
 ];
+
+const ZERO: &str = "0 when there was no response";
 
 const fn gauge(name: &'static str, help: &'static str, read: Read) -> Metric {
     Metric::gauge(name, help, read).only(ProberKind::Http)

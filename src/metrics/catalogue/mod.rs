@@ -19,6 +19,8 @@ pub struct Metric {
     pub name: &'static str,
     /// The HELP text: one line, no backslash or quote, as the encoder does not escape it.
     pub help: &'static str,
+    /// What the HELP text leaves open, for the docs; may be empty.
+    pub note: &'static str,
     /// Its type.
     pub kind: Kind,
     /// Its own labels, which follow those of the row.
@@ -58,7 +60,7 @@ pub enum Read {
 
 impl Metric {
     pub(super) const fn gauge(name: &'static str, help: &'static str, read: Read) -> Self {
-        Self { name, help, kind: Kind::Gauge, labels: &[], prober: None, absent: "", read }
+        Self { name, help, note: "", kind: Kind::Gauge, labels: &[], prober: None, absent: "", read }
     }
 
     pub(super) const fn counter(name: &'static str, help: &'static str, read: Read) -> Self {
@@ -75,6 +77,10 @@ impl Metric {
 
     pub(super) const fn labels(self, labels: &'static [&'static str]) -> Self {
         Self { labels, ..self }
+    }
+
+    const fn note(self, note: &'static str) -> Self {
+        Self { note, ..self }
     }
 
     pub(super) const fn absent(self, absent: &'static str) -> Self {

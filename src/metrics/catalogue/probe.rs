@@ -15,12 +15,14 @@ pub(super) const VERDICT: &[Metric] = &[
         "probe_duration_seconds",
         "Returns how long the probe took to complete in seconds",
         Probe(|report, out| out.put(report.elapsed)),
-    ),
+    )
+    .note("All attempts and the pauses between them"),
     Metric::gauge(
         "probe_timeout_seconds",
         "Returns how long the probe timeout is in seconds",
         Probe(|report, out| out.put(report.timeout)),
-    ),
+    )
+    .note("For one attempt"),
     Metric::gauge(
         "probe_failure_info",
         "Says in which phase and for which reason the probe failed",
@@ -58,12 +60,14 @@ pub(super) const RESOLVE: &[Metric] = &[
         "Specifies whether probe ip protocol is IP4 or IP6",
         Probe(|report, out| out.put_known(report.lookup().map(|lookup| ip_protocol(lookup.chosen)))),
     )
+    .note("0 when no address was found")
     .absent(NO_LOOKUP),
     Metric::gauge(
         "probe_ip_addr_hash",
         "Specifies the hash of IP address. It's useful to detect if the IP address changes.",
         Probe(|report, out| out.put_known(report.lookup().map(|lookup| ip_hash(lookup.chosen)))),
     )
+    .note("FNV-1a, 32 bits, over its 4 or 16 bytes; 0 when no address was found")
     .absent(NO_LOOKUP),
 ];
 

@@ -10,6 +10,7 @@ pub(super) const METRICS: &[Metric] = &[
         "Response HTTP status code",
         Probe(|report, out| put_if_tried(report, out, report.http().map_or(0, |http| http.status))),
     )
+    .note("0 when there was no response")
     .absent(NOT_TRIED),
     gauge(
         "probe_websocket_connection_upgraded",
@@ -22,6 +23,7 @@ pub(super) const METRICS: &[Metric] = &[
         "Indicates if probe failed due to regex",
         Probe(|report, out| put_if_tried(report, out, super::failed_for(report, &[Reason::MessageMismatch]))),
     )
+    .note("The reason is `message_mismatch`")
     .absent(NOT_TRIED),
     gauge("probe_websocket_duration_seconds", "Duration of websocket request by phase", Probe(super::phase_times))
         .labels(&["phase"])
