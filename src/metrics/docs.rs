@@ -25,9 +25,11 @@ scheduled series, each sample led by the labels `job`, `instance` (the target), 
 given addresses) and the job's own. Scrape it with `honor_labels: true`.
 
 Both are served as OpenMetrics 1.0.0 and as text 0.0.4, whichever the Accept header likes better. Timestamps are Unix
-seconds. A fact that is not known has no sample: 0 always means 0. The exception is what `blackbox_exporter` reports as 0
-when a response is missing (`probe_http_*` without phases, `probe_websocket_status_code`), which dashboards rely on.
-Label values are cut at 4096 bytes.
+seconds, durations are seconds. What is not known has no sample, except where `blackbox_exporter` has a 0 that dashboards
+rely on; the table says where. The metrics' own label values are cut at 4096 bytes.
+
+`probe_http_*` and `probe_websocket_*` are there only when that prober was used. The last column says when a metric is
+missing besides that.
 
 The words of `phase` and `reason` are explained in [reasons.md](reasons.md).
 ";
@@ -38,10 +40,12 @@ const METRICS_HEAD: &str = "\
 ";
 
 fn metric_line(metric: &Metric) -> String {
-    let Metric { name, help, kind, absent, .. } = metric;
+    let Metric { name, help, note, kind, absent, .. } = metric;
     let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-    let help = help.trim_end_matches('.');
-    format!("| `{name}` | {kind} | {} | {help} | {absent} |\n", labels.join(", "))
+    let meaning = [help.trim_end_matches('.'), note].join(". ");
+    let meaning = meaning.trim_end_matches(". ");
+    let absent = if absent.is_empty() { "never" } else { absent };
+    format!("| `{name}` | {kind} | {} | {meaning} | {absent} |\n", labels.join(", "))
 }
 
 #[test]

@@ -16,14 +16,17 @@ pub(super) const FACTS: &[Metric] = &[
         "Returns last SSL chain expiry in unixtime",
         Probe(earliest_expiry),
     )
+    .note("The earliest end among the certificates that the server sent, whether or not they were believed")
     .absent(NO_CERTIFICATE),
     Metric::gauge(
         "probe_ssl_last_chain_expiry_timestamp_seconds",
         "Returns last SSL chain expiry in timestamp",
         Probe(last_chain_expiry),
     )
+    .note("When the last path to a trusted root dies, roots included")
     .absent("no path to a trusted root was found"),
     Metric::gauge("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", Probe(leaf_info))
+        .note("`subjectalternative` has the DNS names, joined by commas")
         .labels(&["fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"])
         .absent(NO_CERTIFICATE),
     Metric::gauge(
@@ -51,6 +54,7 @@ pub(super) const FACTS: &[Metric] = &[
         "Whether the certificate passed each check: its dates, its chain to a trusted root, its name",
         Probe(verified),
     )
+    .note("`check` is `validity`, `chain` or `name`; none stops the next")
     .labels(&["check"])
     .absent(NO_CERTIFICATE),
     Metric::gauge(
@@ -58,6 +62,7 @@ pub(super) const FACTS: &[Metric] = &[
         "When each certificate that the server sent expires",
         Probe(|report, out| per_certificate(report, out, |cert| cert.not_after)),
     )
+    .note("`position` is `leaf`, then 1, 2 and so on in the server's order")
     .labels(&["position"])
     .absent(NO_CERTIFICATE),
     Metric::gauge(
