@@ -1,4 +1,6 @@
 //! edgeprobe: probes HTTPS, WSS and TLS endpoints, says why a probe failed, and exposes everything to Prometheus.
 
+pub mod board;
+pub mod metrics;
 pub mod model;
 mod probe;

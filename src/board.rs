@@ -1,0 +1,362 @@
+//! The latest report and the running totals of each scheduled series, and a bounded history of probes on demand.
+//!
+//! Reports go in, copies of them come out; nothing is computed from them but the totals. Knows neither who runs the
+//! probes nor who shows them.
+
+use crate::model::{Failure, ProbeReport, Series, SeriesKey, Tally};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+/// Where finished probes are kept. Shared by whoever runs probes and whoever shows them.
+#[derive(Debug)]
+pub struct Board {
+    state: Mutex<State>,
+}
+
+/// What the board knows of one scheduled series.
+#[derive(Clone, Debug)]
+pub struct SeriesRow {
+    /// Its identity.
+    pub key: SeriesKey,
+    /// How often it runs.
+    pub interval: Duration,
+    /// Its latest report; `None` before the first.
+    pub report: Option<Arc<ProbeReport>>,
+    /// Totals of all its runs.
+    pub tally: Tally,
+    /// How late its latest run started.
+    pub lag: Duration,
+    /// When its latest finished run began.
+    pub last_run: Option<SystemTime>,
+    /// When the run began whose verdict differed from the one before.
+    pub last_change: Option<SystemTime>,
+}
+
+/// How a report compares with the same series' report before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// There was none before.
+    First,
+    /// The verdict is the same.
+    Same,
+    /// It succeeded and now fails.
+    Failed,
+    /// It failed and now succeeds.
+    Recovered,
+    /// It still fails, in another phase or for another reason.
+    Reason,
+}
+
+impl Board {
+    /// An empty board that remembers `history_limit` probes on demand, and as many failed ones besides.
+    pub fn new(history_limit: usize) -> Self {
+        let history = History { limit: history_limit, ..History::default() };
+        Self { state: Mutex::new(State { rows: BTreeMap::new(), history }) }
+    }
+
+    /// Makes `series` the scheduled ones: new ones are added, gone ones are dropped at once, kept ones keep their totals.
+    pub fn sync(&self, series: &[Series]) {
+        let wanted: BTreeMap<_, _> = series.iter().map(|series| (&series.key, series.interval)).collect();
+        let mut state = self.lock();
+        state.rows.retain(|key, _| wanted.contains_key(key));
+        for (key, interval) in wanted {
+            state.rows.entry(key.clone()).or_insert_with(|| SeriesRow::new(key.clone())).interval = interval;
+        }
+    }
+
+    /// Takes the report of a scheduled run that started `lag` late. `None`: the series is gone, the report was dropped.
+    pub fn put(&self, key: &SeriesKey, report: Arc<ProbeReport>, lag: Duration) -> Option<Change> {
+        let mut state = self.lock();
+        let row = state.rows.get_mut(key)?;
+        let change = Change::between(row.report.as_deref(), &report);
+        if change != Change::Same {
+            row.last_change = Some(report.started);
+        }
+        row.tally.add(&report);
+        row.lag = lag;
+        row.last_run = Some(report.started);
+        row.report = Some(report);
+        Some(change)
+    }
+
+    /// Counts runs that were due but left out.
+    pub fn skipped(&self, key: &SeriesKey, ticks: u64) {
+        if let Some(row) = self.lock().rows.get_mut(key) {
+            row.tally.skipped += ticks;
+        }
+    }
+
+    /// All scheduled series, by key.
+    pub fn rows(&self) -> Vec<SeriesRow> {
+        self.lock().rows.values().cloned().collect()
+    }
+
+    /// Whether every scheduled series has its first report; true when there are none.
+    pub fn all_reported(&self) -> bool {
+        self.lock().rows.values().all(|row| row.report.is_some())
+    }
+
+    /// Adds the report of a probe on demand to the history and returns its id there.
+    pub fn remember(&self, report: Arc<ProbeReport>) -> u64 {
+        self.lock().history.add(report)
+    }
+
+    /// The remembered probes on demand: preserved failures first, then the latest results, each oldest first.
+    pub fn history(&self) -> Vec<(u64, Arc<ProbeReport>)> {
+        self.lock().history.iter().cloned().collect()
+    }
+
+    /// One remembered probe on demand.
+    pub fn by_id(&self, id: u64) -> Option<Arc<ProbeReport>> {
+        let state = self.lock();
+        state.history.iter().find(|(at, _)| *at == id).map(|(_, report)| Arc::clone(report))
+    }
+
+    /// The oldest remembered probe of `target`, as written or as shown; else a scheduled series' latest.
+    pub fn by_target(&self, target: &str, module: Option<&str>) -> Option<Arc<ProbeReport>> {
+        let state = self.lock();
+        let remembered = state.history.iter().map(|(_, report)| report);
+        let scheduled = state.rows.values().filter_map(|row| row.report.as_ref());
+        remembered.chain(scheduled).find(|report| is_of(report, target, module)).cloned()
+    }
+
+    /// A panic elsewhere while the lock was held cannot leave the state half changed in a way that matters.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_of(report: &ProbeReport, target: &str, module: Option<&str>) -> bool {
+    let job = &report.job;
+    (*job.target == *target || job.shown_target() == target) && module.is_none_or(|name| job.module.as_str() == name)
+}
+
+impl SeriesRow {
+    fn new(key: SeriesKey) -> Self {
+        Self {
+            key,
+            interval: Duration::ZERO,
+            report: None,
+            tally: Tally::default(),
+            lag: Duration::ZERO,
+            last_run: None,
+            last_change: None,
+        }
+    }
+}
+
+impl Change {
+    fn between(before: Option<&ProbeReport>, now: &ProbeReport) -> Self {
+        let Some(before) = before else { return Self::First };
+        let what = |failure: &Failure| (failure.phase, failure.reason);
+        match (before.failure.as_ref().map(what), now.failure.as_ref().map(what)) {
+            (None, Some(_)) => Self::Failed,
+            (Some(_), None) => Self::Recovered,
+            (before, now) if before != now => Self::Reason,
+            _ => Self::Same,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    rows: BTreeMap<SeriesKey, SeriesRow>,
+    history: History,
+}
+
+/// Two lists, so that a failure among many successes is still there when somebody comes to look.
+#[derive(Debug, Default)]
+struct History {
+    limit: usize,
+    next_id: u64,
+    failures: VecDeque<(u64, Arc<ProbeReport>)>,
+    results: VecDeque<(u64, Arc<ProbeReport>)>,
+}
+
+impl History {
+    fn add(&mut self, report: Arc<ProbeReport>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.results.push_back((id, report));
+        let oldest = if self.results.len() > self.limit { self.results.pop_front() } else { None };
+        if let Some(oldest) = oldest.filter(|(_, report)| !report.is_success()) {
+            self.failures.push_back(oldest);
+            if self.failures.len() > self.limit {
+                self.failures.pop_front();
+            }
+        }
+        id
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(u64, Arc<ProbeReport>)> {
+        self.failures.iter().chain(&self.results)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{IpPreference, Job, Module, ModuleName, Phase, Prober, Reason, Retry, TlsModule, TlsOptions};
+
+    const TARGET: &str = "https://user:pw@example.com/";
+
+    fn report(module: &str, failure: Option<(Phase, Reason)>) -> Arc<ProbeReport> {
+        let name = ModuleName::new(module);
+        let prober = Prober::Tls(Box::new(TlsModule {
+            ip: IpPreference::default(),
+            tls: TlsOptions::default(),
+            fail_if_expires_within: Duration::ZERO,
+        }));
+        Arc::new(ProbeReport {
+            job: job(module),
+            module: Arc::new(Module { name, timeout: None, prober, yaml: "".into() }),
+            started: SystemTime::UNIX_EPOCH + Duration::from_secs(5),
+            elapsed: Duration::from_secs(1),
+            timeout: Duration::from_secs(2),
+            hops: Vec::new(),
+            failure: failure.map(|(phase, reason)| Failure::new(phase, reason, "")),
+            attempts: 1,
+            retried_after: None,
+        })
+    }
+
+    fn job(module: &str) -> Job {
+        let module = ModuleName::new(module);
+        Job { module, target: TARGET.into(), hostname: None, connect_to: None, retry: Retry::NONE }
+    }
+
+    fn ok() -> Arc<ProbeReport> {
+        report("m", None)
+    }
+
+    fn bad() -> Arc<ProbeReport> {
+        report("m", Some((Phase::Connect, Reason::Refused)))
+    }
+
+    fn key(instance: &str) -> SeriesKey {
+        SeriesKey([("job".into(), "j".into()), ("instance".into(), instance.into())].into())
+    }
+
+    fn series(instance: &str, seconds: u64) -> Series {
+        Series { key: key(instance), job: job("m"), interval: Duration::from_secs(seconds) }
+    }
+
+    fn ids(board: &Board) -> Vec<u64> {
+        board.history().into_iter().map(|(id, _)| id).collect()
+    }
+
+    #[test]
+    fn sync_drops_what_is_gone_and_keeps_the_totals_of_what_stays() {
+        let board = Board::new(0);
+        board.sync(&[series("b", 30), series("a", 30)]);
+        assert_eq!(board.put(&key("a"), bad(), Duration::from_millis(3)), Some(Change::First));
+        board.skipped(&key("a"), 2);
+        board.skipped(&key("unknown"), 2);
+
+        board.sync(&[series("c", 30), series("a", 60)]);
+        let rows = board.rows();
+        assert_eq!(rows.iter().map(|row| row.key.get("instance")).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!((rows[0].tally.runs, rows[0].tally.skipped, rows[0].interval.as_secs()), (1, 2, 60));
+        assert_eq!(rows[0].lag, Duration::from_millis(3));
+        assert_eq!(rows[0].last_run, Some(bad().started));
+        assert!(rows[1].report.is_none() && rows[1].last_run.is_none());
+
+        board.sync(&[]);
+        board.sync(&[series("a", 30)]);
+        assert_eq!(board.rows()[0].tally.runs, 0, "a series that comes back starts anew");
+    }
+
+    #[test]
+    fn a_late_report_of_a_gone_series_is_dropped() {
+        let board = Board::new(0);
+        board.sync(&[series("a", 30)]);
+        board.sync(&[]);
+        assert_eq!(board.put(&key("a"), ok(), Duration::ZERO), None);
+        assert!(board.rows().is_empty());
+    }
+
+    #[test]
+    fn changes_are_told_from_repetitions() {
+        let board = Board::new(0);
+        board.sync(&[series("a", 30)]);
+        let late = report("m", Some((Phase::Tls, Reason::Timeout)));
+        let later = report("m", Some((Phase::Connect, Reason::Timeout)));
+        let steps = [
+            (ok(), Change::First),
+            (ok(), Change::Same),
+            (bad(), Change::Failed),
+            (bad(), Change::Same),
+            (late, Change::Reason),
+            (later, Change::Reason),
+            (ok(), Change::Recovered),
+        ];
+        for (report, expected) in steps {
+            assert_eq!(board.put(&key("a"), report, Duration::ZERO), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_time_of_the_last_change_stays_while_the_verdict_does() {
+        let board = Board::new(0);
+        board.sync(&[series("a", 30)]);
+        board.put(&key("a"), bad(), Duration::ZERO);
+        let later = ProbeReport { started: bad().started + Duration::from_secs(30), ..ProbeReport::clone(&bad()) };
+        board.put(&key("a"), Arc::new(later.clone()), Duration::ZERO);
+        let row = board.rows().remove(0);
+        assert_eq!((row.last_change, row.last_run), (Some(bad().started), Some(later.started)));
+    }
+
+    #[test]
+    fn all_have_reported_once_each_has() {
+        let board = Board::new(0);
+        assert!(board.all_reported());
+        board.sync(&[series("a", 30), series("b", 30)]);
+        board.put(&key("a"), ok(), Duration::ZERO);
+        assert!(!board.all_reported());
+        board.put(&key("b"), bad(), Duration::ZERO);
+        assert!(board.all_reported());
+    }
+
+    #[test]
+    fn failures_that_fall_out_of_the_history_are_kept_a_while_longer() {
+        let board = Board::new(2);
+        let probes = [bad(), ok(), bad(), ok()];
+        assert_eq!(probes.map(|report| board.remember(report)), [0, 1, 2, 3]);
+        assert_eq!(ids(&board), [0, 2, 3]);
+        for report in [ok(), ok(), bad(), ok(), ok()] {
+            board.remember(report);
+        }
+        assert_eq!(ids(&board), [2, 6, 7, 8], "each list holds two");
+        assert!(board.by_id(6).is_some_and(|report| !report.is_success()));
+        assert!(board.by_id(0).is_none() && board.by_id(9).is_none());
+    }
+
+    #[test]
+    fn a_history_without_room_still_counts() {
+        let board = Board::new(0);
+        assert_eq!([bad(), ok()].map(|report| board.remember(report)), [0, 1]);
+        assert!(board.history().is_empty());
+    }
+
+    #[test]
+    fn a_target_is_found_as_written_and_as_shown_oldest_first() {
+        let board = Board::new(2);
+        board.sync(&[series("a", 30)]);
+        let scheduled = ok();
+        board.put(&key("a"), Arc::clone(&scheduled), Duration::ZERO);
+        assert!(Arc::ptr_eq(&board.by_target(TARGET, None).unwrap(), &scheduled));
+
+        let (old, new) = (bad(), report("other", None));
+        board.remember(Arc::clone(&old));
+        board.remember(Arc::clone(&new));
+        for target in [TARGET, "https://user:xxxxx@example.com/"] {
+            assert!(Arc::ptr_eq(&board.by_target(target, None).unwrap(), &old));
+            assert!(Arc::ptr_eq(&board.by_target(target, Some("other")).unwrap(), &new));
+        }
+        assert!(board.by_target(TARGET, Some("third")).is_none());
+        assert!(board.by_target("https://example.com/", None).is_none());
+    }
+}

@@ -1,0 +1,109 @@
+//! What every probe has: the verdict, and the lookup of the target's name.
+
+use super::{Metric, Read::Probe};
+use crate::metrics::Samples;
+use crate::model::ProbeReport;
+use std::net::IpAddr;
+
+pub(super) const VERDICT: &[Metric] = &[
+    Metric::gauge(
+        "probe_success",
+        "Displays whether or not the probe was a success",
+        Probe(|report, out| out.put(report.is_success())),
+    ),
+    Metric::gauge(
+        "probe_duration_seconds",
+        "Returns how long the probe took to complete in seconds",
+        Probe(|report, out| out.put(report.elapsed)),
+    )
+    .note("All attempts and the pauses between them"),
+    Metric::gauge(
+        "probe_timeout_seconds",
+        "Returns how long the probe timeout is in seconds",
+        Probe(|report, out| out.put(report.timeout)),
+    )
+    .note("For one attempt"),
+    Metric::gauge(
+        "probe_failure_info",
+        "Says in which phase and for which reason the probe failed",
+        Probe(failure_info),
+    )
+    .labels(&["phase", "reason"])
+    .absent("the probe succeeded"),
+    Metric::gauge(
+        "probe_attempts",
+        "How many attempts the verdict took",
+        Probe(|report, out| out.put(report.attempts)),
+    ),
+    Metric::gauge(
+        "probe_first_attempt_success",
+        "Whether the first attempt succeeded, so that no retry was needed",
+        Probe(|report, out| out.put(report.first_failure().is_none())),
+    ),
+];
+
+fn failure_info(report: &ProbeReport, out: &mut Samples) {
+    if let Some(failure) = &report.failure {
+        out.info(&[failure.phase.as_str(), failure.reason.as_str()]);
+    }
+}
+
+pub(super) const RESOLVE: &[Metric] = &[
+    Metric::gauge(
+        "probe_dns_lookup_time_seconds",
+        "Returns the time taken for probe dns lookup in seconds",
+        Probe(|report, out| out.put_known(report.lookup().map(|lookup| lookup.took))),
+    )
+    .absent(NO_LOOKUP),
+    Metric::gauge(
+        "probe_ip_protocol",
+        "Specifies whether probe ip protocol is IP4 or IP6",
+        Probe(|report, out| out.put_known(report.lookup().map(|lookup| ip_protocol(lookup.chosen)))),
+    )
+    .note("0 when no address was found")
+    .absent(NO_LOOKUP),
+    Metric::gauge(
+        "probe_ip_addr_hash",
+        "Specifies the hash of IP address. It's useful to detect if the IP address changes.",
+        Probe(|report, out| out.put_known(report.lookup().map(|lookup| ip_hash(lookup.chosen)))),
+    )
+    .note("FNV-1a, 32 bits, over its 4 or 16 bytes; 0 when no address was found")
+    .absent(NO_LOOKUP),
+];
+
+const NO_LOOKUP: &str = "nothing was looked up, as when the target cannot be read";
+
+/// 4 or 6; 0 when there is no address.
+fn ip_protocol(ip: Option<IpAddr>) -> u32 {
+    ip.map_or(0, |ip| if ip.is_ipv4() { 4 } else { 6 })
+}
+
+/// FNV-1a (32 bits) over the address' bytes; 0 when there is none.
+fn ip_hash(ip: Option<IpAddr>) -> u32 {
+    let fnv =
+        |bytes: &[u8]| bytes.iter().fold(0x811c_9dc5, |hash: u32, &b| (hash ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    match ip {
+        Some(IpAddr::V4(ip)) => fnv(&ip.octets()),
+        Some(IpAddr::V6(ip)) => fnv(&ip.octets()),
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_hashes_are_those_of_blackbox_exporter() {
+        for (ip, hash) in [
+            ("127.0.0.1", 3_668_918_509),
+            ("8.8.8.8", 2_350_491_669),
+            ("1.1.1.1", 357_429_369),
+            ("::1", 1_751_717_746),
+            ("2001:4860:4860::8888", 2_978_199_130),
+        ] {
+            assert_eq!(ip_hash(Some(ip.parse().unwrap())), hash, "{ip}");
+        }
+        assert_eq!(ip_hash(None), 0);
+    }
+}

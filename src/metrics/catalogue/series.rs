@@ -1,0 +1,79 @@
+//! What a scheduled series adds: totals and distributions over its runs, and how well it keeps its schedule.
+
+use super::{Metric, Read::Series};
+use crate::metrics::{Samples, SeriesFacts};
+use crate::model::{Phase, Reason};
+use std::collections::BTreeMap;
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric::counter("probe_runs_total", "Finished runs", Series(|series, out| out.put(series.tally.runs))),
+    Metric::counter(
+        "probe_failures_total",
+        "Failed runs by phase and reason, after all attempts",
+        Series(|series, out| by_reason(&series.tally.failures, out)),
+    )
+    .labels(&["phase", "reason"])
+    .absent("no run failed so"),
+    Metric::counter(
+        "probe_first_attempt_failures_total",
+        "Failed first attempts by phase and reason, whether or not a retry succeeded",
+        Series(|series, out| by_reason(&series.tally.first_failures, out)),
+    )
+    .labels(&["phase", "reason"])
+    .absent("no first attempt failed so"),
+    Metric::counter(
+        "probe_retries_total",
+        "Attempts beyond the first of each run",
+        Series(|series, out| out.put(series.tally.attempts.saturating_sub(series.tally.runs))),
+    ),
+    Metric::counter(
+        "probe_redirects_total",
+        "Redirects received",
+        Series(|series, out| out.put(series.tally.redirects)),
+    ),
+    Metric::counter(
+        "probe_skipped_runs_total",
+        "Runs left out because the one before was still going on or the exporter was late",
+        Series(|series, out| out.put(series.tally.skipped)),
+    ),
+    Metric::histogram(
+        "probe_phase_duration_seconds",
+        "Distribution of the time that each phase took, per run, summed over redirects",
+        Series(phases),
+    )
+    .labels(&["phase"])
+    .absent("the phase was never reached"),
+    Metric::gauge(
+        "probe_last_run_timestamp_seconds",
+        "When the latest finished run began",
+        Series(|series, out| out.put_known(series.last_run)),
+    )
+    .absent(NO_RUN),
+    Metric::gauge(
+        "probe_interval_seconds",
+        "Time from one run's start to the next",
+        Series(|series, out| out.put(series.interval)),
+    ),
+    Metric::gauge(
+        "probe_schedule_lag_seconds",
+        "How long after its due time the latest finished run began",
+        Series(|series, out| out.put_known(series.last_run.map(|_| series.lag))),
+    )
+    .absent(NO_RUN),
+];
+
+const NO_RUN: &str = "the first run has not finished";
+
+fn by_reason(totals: &BTreeMap<(Phase, Reason), u64>, out: &mut Samples) {
+    for (&(phase, reason), &total) in totals {
+        out.put_with(&[phase.as_str(), reason.as_str()], total);
+    }
+}
+
+fn phases(series: &SeriesFacts<'_>, out: &mut Samples) {
+    for (phase, histogram) in Phase::ALL.iter().zip(&series.tally.phases) {
+        if histogram.count() > 0 {
+            out.put_with(&[phase.as_str()], histogram);
+        }
+    }
+}

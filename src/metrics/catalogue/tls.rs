@@ -1,0 +1,156 @@
+//! What the `tls` prober adds, and what any prober learns from a handshake, whether or not it was believed.
+
+use super::{Metric, Read::Probe};
+use crate::metrics::Samples;
+use crate::model::{Certificate, ProbeReport, ProberKind, TlsFacts, Verdict};
+
+pub(super) const PROBER: &[Metric] =
+    &[Metric::gauge("probe_tls_duration_seconds", "Duration of the TLS probe by phase", Probe(super::phase_times))
+        .only(ProberKind::Tls)
+        .labels(&["phase"])
+        .absent("the phase was not reached")];
+
+pub(super) const FACTS: &[Metric] = &[
+    Metric::gauge(
+        "probe_ssl_earliest_cert_expiry",
+        "Returns last SSL chain expiry in unixtime",
+        Probe(earliest_expiry),
+    )
+    .note("The earliest end among the certificates that the server sent, whether or not they were believed")
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_last_chain_expiry_timestamp_seconds",
+        "Returns last SSL chain expiry in timestamp",
+        Probe(last_chain_expiry),
+    )
+    .note("When the last path to a trusted root dies, roots included")
+    .absent("no path to a trusted root was found"),
+    Metric::gauge("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", Probe(leaf_info))
+        .note("`subjectalternative` has the DNS names, joined by commas")
+        .labels(&["fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"])
+        .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_tls_version_info",
+        "Returns the TLS version used or NaN when unknown",
+        Probe(|report, out| out.info_known(report.tls().and_then(|tls| tls.version).map(Into::into))),
+    )
+    .labels(&["version"])
+    .absent(NOT_NEGOTIATED),
+    Metric::gauge(
+        "probe_tls_cipher_info",
+        "Returns the TLS cipher negotiated during handshake",
+        Probe(|report, out| out.info_known(report.tls().and_then(|tls| tls.cipher.as_deref()))),
+    )
+    .labels(&["cipher"])
+    .absent(NOT_NEGOTIATED),
+    Metric::gauge(
+        "probe_tls_handshake_completed",
+        "Whether the TLS handshake came to its end, apart from the verdict on the certificate",
+        Probe(|report, out| out.put_known(report.tls().map(|tls| tls.completed))),
+    )
+    .absent(NO_HANDSHAKE),
+    Metric::gauge(
+        "probe_tls_verified",
+        "Whether the certificate passed each check: its dates, its chain to a trusted root, its name",
+        Probe(verified),
+    )
+    .note("`check` is `validity`, `chain` or `name`; none stops the next")
+    .labels(&["check"])
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_cert_not_after_timestamp_seconds",
+        "When each certificate that the server sent expires",
+        Probe(|report, out| per_certificate(report, out, |cert| cert.not_after)),
+    )
+    .note("`position` is `leaf`, then 1, 2 and so on in the server's order")
+    .labels(&["position"])
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_cert_not_before_timestamp_seconds",
+        "When each certificate that the server sent becomes valid",
+        Probe(|report, out| per_certificate(report, out, |cert| cert.not_before)),
+    )
+    .labels(&["position"])
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_chain_complete",
+        "Whether the server sent every intermediate certificate that clients need",
+        Probe(|report, out| out.put_known(verdict(report).map(Verdict::chain_complete))),
+    )
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_tls_key_exchange_info",
+        "The negotiated key exchange group",
+        Probe(|report, out| out.info_known(report.tls().and_then(|tls| tls.group.as_deref()))),
+    )
+    .labels(&["group"])
+    .absent(NOT_NEGOTIATED),
+    Metric::gauge(
+        "probe_tls_alpn_info",
+        "The protocol negotiated by ALPN",
+        Probe(|report, out| out.info_known(report.tls().and_then(|tls| tls.alpn.as_deref()))),
+    )
+    .labels(&["protocol"])
+    .absent("none was negotiated"),
+    Metric::gauge(
+        "probe_tls_ocsp_stapled",
+        "Whether the server stapled an OCSP response",
+        Probe(|report, out| out.put_known(report.tls().and_then(ocsp_stapled))),
+    )
+    .absent("the leaf certificate names no OCSP responder and nothing was stapled"),
+    Metric::gauge(
+        "probe_tls_client_cert_requested",
+        "Whether the server asked for a client certificate",
+        Probe(|report, out| out.put_known(report.tls().and_then(|tls| tls.client_cert_requested))),
+    )
+    .absent("the handshake ended before the server could ask"),
+];
+
+const NO_HANDSHAKE: &str = "no handshake was begun";
+const NOT_NEGOTIATED: &str = "the handshake did not get that far";
+const NO_CERTIFICATE: &str = "the server sent no certificate";
+
+fn chain(report: &ProbeReport) -> &[Certificate] {
+    report.tls().map_or(&[], |tls| &tls.chain)
+}
+
+fn verdict(report: &ProbeReport) -> Option<&Verdict> {
+    report.tls().and_then(|tls| tls.verdict.as_ref())
+}
+
+fn earliest_expiry(report: &ProbeReport, out: &mut Samples) {
+    out.put_known(chain(report).iter().map(|cert| cert.not_after).min());
+}
+
+fn last_chain_expiry(report: &ProbeReport, out: &mut Samples) {
+    out.put_known(verdict(report).and_then(|verdict| verdict.paths).map(|paths| paths.expiry));
+}
+
+fn leaf_info(report: &ProbeReport, out: &mut Samples) {
+    if let Some(leaf) = chain(report).first() {
+        let names = leaf.dns_names.join(",");
+        out.info(&[&leaf.fingerprint_sha256, &leaf.subject, &leaf.issuer, &names, &leaf.serial]);
+    }
+}
+
+fn verified(report: &ProbeReport, out: &mut Samples) {
+    if let Some(verdict) = verdict(report) {
+        out.put_with(&["validity"], verdict.validity.is_ok());
+        out.put_with(&["chain"], verdict.chain.is_ok());
+        out.put_with(&["name"], verdict.name.is_ok());
+    }
+}
+
+/// One sample per certificate: `leaf`, then 1, 2 and so on, in the server's order.
+fn per_certificate(report: &ProbeReport, out: &mut Samples, read: fn(&Certificate) -> i64) {
+    for (at, cert) in chain(report).iter().enumerate() {
+        let position = if at == 0 { "leaf".to_owned() } else { at.to_string() };
+        out.put_with(&[&position], read(cert));
+    }
+}
+
+/// `None` where no staple is due, so that an alert on its absence stays silent.
+fn ocsp_stapled(tls: &TlsFacts) -> Option<bool> {
+    let due = tls.chain.first().is_some_and(|leaf| leaf.names_responder);
+    (due || tls.ocsp_stapled).then_some(tls.ocsp_stapled)
+}

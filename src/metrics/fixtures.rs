@@ -1,0 +1,279 @@
+//! Reports built by hand, for the tests: one per kind of outcome. Every number is made up, but plausible.
+
+use super::Own;
+use crate::model::{
+    Body, Certificate, Failure, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
+    PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion,
+    Verdict, WebSocketFacts, WebSocketModule,
+};
+use http::Method;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// A redirect, then 200 over TLS 1.3 with a good chain.
+pub(super) fn https_ok() -> ProbeReport {
+    let mut first = hop("http://example.com/", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Processing, 11)]);
+    first.http = Some(HttpFacts {
+        status: 301,
+        version: 1.1,
+        redirect: Some("https://example.com/".into()),
+        ..HttpFacts::default()
+    });
+    let mut last = hop("https://example.com/", &all_phases());
+    last.tls = Some(tls(good()));
+    last.http = Some(HttpFacts {
+        status: 200,
+        version: 2.0,
+        content_length: Some(1256),
+        body_length: 1256,
+        last_modified: Some(1_571_298_000),
+        hsts: Some(Hsts { max_age: 31_536_000, include_subdomains: true, preload: false }),
+        ..HttpFacts::default()
+    });
+    report("https_2xx", http(), vec![first, last])
+}
+
+/// A leaf past its last day: the handshake was finished, no request was sent.
+pub(super) fn expired() -> ProbeReport {
+    let mut hop = hop("https://expired.example/", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Tls, 21)]);
+    let reason = (Reason::CertExpired, "expired 10 days ago".to_owned());
+    let mut tls = tls(Verdict { validity: Err(reason), paths: None, ..good() });
+    let mut chain = tls.chain.to_vec();
+    chain[0].not_after = 1_792_000_000;
+    chain[0].names_responder = true;
+    tls.chain = chain.into();
+    hop.tls = Some(tls);
+    failed(report("https_2xx", http(), vec![hop]), Phase::Tls, Reason::CertExpired)
+}
+
+/// The name does not exist.
+pub(super) fn no_such_name() -> ProbeReport {
+    let mut hop = hop("https://nowhere.example/", &[(Phase::Resolve, 3)]);
+    hop.lookup = Some(Lookup {
+        host: "nowhere.example".into(),
+        addresses: Vec::new(),
+        chosen: None,
+        took: Duration::from_millis(3),
+    });
+    hop.peer = None;
+    failed(report("https_2xx", http(), vec![hop]), Phase::Resolve, Reason::NameNotFound)
+}
+
+/// The target cannot be read, so there is not even a hop.
+pub(super) fn unreadable() -> ProbeReport {
+    failed(report("wss", websocket(), Vec::new()), Phase::Resolve, Reason::InvalidTarget)
+}
+
+/// Nobody listens; the second attempt did not help.
+pub(super) fn refused() -> ProbeReport {
+    let hop = hop("https://example.com/", &[(Phase::Resolve, 2), (Phase::Connect, 1)]);
+    let mut report = failed(report("https_2xx", http(), vec![hop]), Phase::Connect, Reason::Refused);
+    report.attempts = 2;
+    report.retried_after = Some(Failure::new(Phase::Connect, Reason::Timeout, ""));
+    report
+}
+
+/// Upgraded, ponged and closed in order.
+pub(super) fn wss_ok() -> ProbeReport {
+    let mut hop = hop("wss://chat.example/", &all_phases());
+    hop.tls = Some(TlsFacts { alpn: Some("http/1.1".into()), ..tls(good()) });
+    hop.http = Some(HttpFacts { status: 101, version: 1.1, ..HttpFacts::default() });
+    hop.websocket = Some(WebSocketFacts {
+        upgraded: true,
+        subprotocol: Some("chat.v2".into()),
+        ping_rtt: Some(Duration::from_micros(8_250)),
+        close_code: Some(1000),
+        messages: 1,
+    });
+    report("wss", websocket(), vec![hop])
+}
+
+/// The server answered 403 to the upgrade.
+pub(super) fn ws_refused() -> ProbeReport {
+    let mut hop = hop("ws://chat.example/", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Processing, 11)]);
+    hop.http = Some(HttpFacts { status: 403, version: 1.1, content_length: Some(0), ..HttpFacts::default() });
+    hop.websocket = Some(WebSocketFacts::default());
+    failed(report("wss", websocket(), vec![hop]), Phase::Processing, Reason::UpgradeRefused)
+}
+
+/// An incomplete chain for another name, seen by the `tls` prober; TLS 1.2, no ALPN.
+pub(super) fn tls_incomplete() -> ProbeReport {
+    let mut hop = hop("mail.example:465", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Tls, 21)]);
+    let mut facts = tls(Verdict {
+        chain: Err((Reason::CertChainIncomplete, "no issuer of CN=example.com".into())),
+        name: Err((Reason::CertWrongName, "for example.com".into())),
+        paths: None,
+        ..good()
+    });
+    facts.chain = facts.chain[..1].into();
+    facts.version = Some(TlsVersion::Tls12);
+    facts.cipher = Some("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384".into());
+    facts.group = Some("X25519".into());
+    facts.alpn = None;
+    hop.tls = Some(facts);
+    failed(
+        report("cert_expiry", Prober::Tls(Box::new(tls_module())), vec![hop]),
+        Phase::Tls,
+        Reason::CertChainIncomplete,
+    )
+}
+
+/// The exporter after a failed reload.
+pub(super) fn own() -> Own {
+    Own {
+        reload_ok: false,
+        reload_at: Some(at(1_793_000_000)),
+        in_flight: 2,
+        modules: vec![(ModuleName::new("https_2xx"), 40, 4), (ModuleName::new("wss"), 0, 0)],
+        unknown_modules: 3,
+        series: 7,
+    }
+}
+
+pub(super) fn at(unix_seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(unix_seconds)
+}
+
+fn report(module: &str, prober: Prober, hops: Vec<Hop>) -> ProbeReport {
+    let name = ModuleName::new(module);
+    ProbeReport {
+        job: Job {
+            module: name.clone(),
+            target: hops.first().map_or("://", |hop| &hop.url).into(),
+            hostname: None,
+            connect_to: None,
+            retry: Retry::NONE,
+        },
+        module: Arc::new(Module { name, timeout: None, prober, yaml: "".into() }),
+        started: at(1_793_000_100),
+        elapsed: Duration::from_millis(62),
+        timeout: Duration::from_millis(9_500),
+        hops,
+        failure: None,
+        attempts: 1,
+        retried_after: None,
+    }
+}
+
+fn failed(report: ProbeReport, phase: Phase, reason: Reason) -> ProbeReport {
+    ProbeReport { failure: Some(Failure::new(phase, reason, "never on a page")), ..report }
+}
+
+fn hop(url: &str, times: &[(Phase, u64)]) -> Hop {
+    let mut phases = PhaseTimes::default();
+    for &(phase, millis) in times {
+        phases.add(phase, Duration::from_millis(millis));
+    }
+    let ip = "192.0.2.7".parse().unwrap();
+    Hop {
+        url: url.into(),
+        host_header: "example.com".into(),
+        times: phases,
+        lookup: Some(Lookup {
+            host: "example.com".into(),
+            addresses: vec![ip],
+            chosen: Some(ip),
+            took: Duration::from_millis(2),
+        }),
+        peer: Some((ip, 443).into()),
+        ..Hop::default()
+    }
+}
+
+fn all_phases() -> [(Phase, u64); 5] {
+    [(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Tls, 21), (Phase::Processing, 13), (Phase::Transfer, 4)]
+}
+
+fn good() -> Verdict {
+    Verdict {
+        proof: Ok(()),
+        validity: Ok(()),
+        chain: Ok(()),
+        name: Ok(()),
+        paths: Some(PathFacts { expiry: 1_799_000_000 }),
+        ignored: false,
+    }
+}
+
+fn tls(verdict: Verdict) -> TlsFacts {
+    TlsFacts {
+        server_name: "example.com".into(),
+        sni_sent: true,
+        completed: true,
+        version: Some(TlsVersion::Tls13),
+        cipher: Some("TLS_AES_256_GCM_SHA384".into()),
+        group: Some("X25519MLKEM768".into()),
+        alpn: Some("h2".into()),
+        client_cert_requested: Some(false),
+        chain: [leaf(), intermediate()].into(),
+        ocsp_stapled: false,
+        verdict: Some(verdict),
+    }
+}
+
+fn leaf() -> Certificate {
+    Certificate {
+        subject: r"CN=example.com,O=Example\, Inc.".into(),
+        issuer: "CN=Example CA 1".into(),
+        serial: "0bffbc11".into(),
+        fingerprint_sha256: "5ef2f214260ab8f58e55eea42e4ac04b0f171807d8d1185fddd67470e9ab6096".into(),
+        not_before: 1_790_000_000,
+        not_after: 1_799_000_000,
+        dns_names: vec!["example.com".into(), "*.example.com".into()],
+        ..Certificate::default()
+    }
+}
+
+fn intermediate() -> Certificate {
+    Certificate {
+        subject: "CN=Example CA 1".into(),
+        issuer: "CN=Example Root".into(),
+        not_before: 1_700_000_000,
+        not_after: 1_850_000_000,
+        is_ca: true,
+        ..Certificate::default()
+    }
+}
+
+fn http() -> Prober {
+    Prober::Http(Box::new(HttpModule {
+        ip: IpPreference::default(),
+        valid_status_codes: Vec::new(),
+        valid_http_versions: Vec::new(),
+        method: Method::GET,
+        headers: Vec::new(),
+        http_headers: Vec::new(),
+        body: Body::None,
+        body_size_limit: None,
+        compression: None,
+        follow_redirects: true,
+        fail_if_ssl: false,
+        fail_if_not_ssl: false,
+        fail_if_body_matches: Vec::new(),
+        fail_if_body_not_matches: Vec::new(),
+        fail_if_header_matches: Vec::new(),
+        fail_if_header_not_matches: Vec::new(),
+        enable_http2: true,
+        auth: None,
+        tls: TlsOptions::default(),
+    }))
+}
+
+fn websocket() -> Prober {
+    Prober::WebSocket(Box::new(WebSocketModule {
+        ip: IpPreference::default(),
+        tls: TlsOptions::default(),
+        auth: None,
+        headers: Vec::new(),
+        subprotocols: Vec::new(),
+        origin: None,
+        ping: true,
+        query_response: Vec::new(),
+    }))
+}
+
+fn tls_module() -> TlsModule {
+    TlsModule { ip: IpPreference::default(), tls: TlsOptions::default(), fail_if_expires_within: Duration::ZERO }
+}
