@@ -7,6 +7,7 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -51,6 +52,9 @@ impl fmt::Debug for Listener {
     }
 }
 
+/// How long to wait after a failed accept, which would fail again at once.
+const RETRY_ACCEPT: Duration = Duration::from_millis(10);
+
 /// Accepts until it is dropped, and the connections with it: the set aborts what it holds.
 async fn accept<F, S>(listener: TcpListener, serve: F, log: Log)
 where
@@ -68,8 +72,8 @@ where
                         drop(open);
                     });
                 }
-                // Most often the process is out of descriptors: let others run, then try again.
-                Err(_) => tokio::task::yield_now().await,
+                // Most often the process is out of descriptors: others may give some back.
+                Err(_) => tokio::time::sleep(RETRY_ACCEPT).await,
             },
             Some(_) = connections.join_next() => {}
         }

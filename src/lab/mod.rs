@@ -2,7 +2,7 @@
 //! made at start, and for each what a probe of it should find. `edgeprobe demo` and the tests both use them. Knows
 //! nothing of probes.
 //!
-//! [`Lab`] runs the whole [catalogue]; [`http`], [`ws`] and [`raw`] start one server of a kind, for a test's own case.
+//! [`Lab`] runs the whole catalogue; [`http`], [`ws`] and [`raw`] start one server of a kind, for a test's own case.
 
 pub mod ca;
 mod catalogue;
@@ -13,9 +13,12 @@ pub mod raw;
 pub mod tls;
 pub mod ws;
 
+#[cfg(test)]
+mod tests;
+
 pub use listener::{Listener, Log};
 
-use ::http::{HeaderMap, Request, header};
+use ::http::{HeaderMap, Request, header, uri};
 use ca::Authority;
 use std::{collections::BTreeMap, fmt, io};
 
@@ -62,13 +65,27 @@ impl Lab {
 
     /// The last requests that reached this endpoint's server, oldest first, at most [`Log::LIMIT`]. Scripted peers, which
     /// do not understand what they read, log none.
+    ///
+    /// # Panics
+    /// As [`Lab::endpoint`] does.
+    #[track_caller]
     pub fn requests(&self, name: &str) -> Vec<Seen> {
-        self.logs.get(name).map(Log::requests).unwrap_or_default()
+        self.log(name).map(Log::requests).unwrap_or_default()
     }
 
     /// How many connections to this endpoint's server are open.
+    ///
+    /// # Panics
+    /// As [`Lab::endpoint`] does.
+    #[track_caller]
     pub fn open_connections(&self, name: &str) -> usize {
-        self.logs.get(name).map_or(0, Log::open)
+        self.log(name).map_or(0, Log::open)
+    }
+
+    /// A misspelled name must not look like an endpoint that received nothing.
+    #[track_caller]
+    fn log(&self, name: &str) -> Option<&Log> {
+        self.logs.get(self.endpoint(name).name)
     }
 
     /// Signs certificates for a test's own servers.
@@ -148,7 +165,7 @@ pub struct Seen {
 
 impl Seen {
     fn of<B>(sni: Option<&str>, request: &Request<B>) -> Self {
-        let authority = request.uri().authority().map(|authority| authority.as_str());
+        let authority = request.uri().authority().map(uri::Authority::as_str);
         let host = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         Self {
             sni: sni.map(str::to_owned),
