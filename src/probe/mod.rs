@@ -14,7 +14,7 @@ mod ws;
 
 pub(crate) use tls::{TrustStores, warm_up};
 
-use crate::model::{Auth, Body, Header, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource};
+use crate::model::{Auth, Body, Failure, Header, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource};
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 use tls::TlsSetup;
 
@@ -73,6 +73,11 @@ impl ReadyModule {
     /// The module.
     pub(crate) fn module(&self) -> &Arc<Module> {
         &self.module
+    }
+
+    /// The report of a probe that was not run.
+    pub(crate) fn not_run(&self, job: &Job, failure: Failure, timeout: Duration) -> ProbeReport {
+        pipeline::not_run(self, job, failure, timeout)
     }
 
     /// Probes `job` once, for at most `timeout`.

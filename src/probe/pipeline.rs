@@ -39,6 +39,11 @@ pub(super) async fn probe(ready: &ReadyModule, job: &Job, timeout: Duration) -> 
     run.finish(outcome)
 }
 
+/// The report of a probe that never began.
+pub(super) fn not_run(ready: &ReadyModule, job: &Job, failure: Failure, timeout: Duration) -> ProbeReport {
+    Run::start(job.clone(), Arc::clone(&ready.module), timeout).finish(Err(failure))
+}
+
 async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> Result<(), Failure> {
     let prober = &ready.module.prober;
     let names = Names::of(job, prober);

@@ -1,0 +1,233 @@
+//! Modules by name, made ready; a permit per probe; retries; one log line per attempt.
+//!
+//! In: a job and its limits. Out: a report, always. A reload builds a new engine from the old one; probes under way finish
+//! on the engine they began with.
+
+use crate::model::{Failure, Job, Module, ModuleName, Phase, ProbeReport, Reason, Retry};
+use crate::probe::{ReadyModule, SetupError as ProbeSetupError, TrustStores, warm_up};
+use futures_util::FutureExt;
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+
+pub use ProbeSetupError as SetupError;
+
+/// The target of log lines about probes, which have a level of their own (`--log.prober`).
+pub const PROBE_LOG: &str = "probe";
+
+/// How long a job may take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// One attempt.
+    pub timeout: Duration,
+    /// All attempts, pauses and waiting for a permit.
+    pub budget: Duration,
+}
+
+/// Everything that probes need and that a reload replaces.
+#[derive(Debug)]
+pub struct Engine {
+    modules: BTreeMap<ModuleName, Entry>,
+    permits: Arc<Semaphore>,
+    max_in_flight: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    ready: ReadyModule,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    probes: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Engine {
+    /// Makes the modules ready for at most `max_in_flight` probes at once. All errors of all modules at once.
+    pub fn new(modules: &[Arc<Module>], max_in_flight: usize) -> Result<Self, Vec<SetupError>> {
+        warm_up();
+        let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        Self::build(modules, Arc::new(Semaphore::new(max_in_flight)), max_in_flight, &BTreeMap::new())
+    }
+
+    /// A new engine for other modules, with the permits of this one and the totals of the modules whose names stay.
+    pub fn successor(&self, modules: &[Arc<Module>]) -> Result<Self, Vec<SetupError>> {
+        Self::build(modules, Arc::clone(&self.permits), self.max_in_flight, &self.modules)
+    }
+
+    fn build(
+        modules: &[Arc<Module>],
+        permits: Arc<Semaphore>,
+        max_in_flight: usize,
+        before: &BTreeMap<ModuleName, Entry>,
+    ) -> Result<Self, Vec<SetupError>> {
+        let mut stores = TrustStores::default();
+        let (mut ready, mut errors) = (BTreeMap::new(), Vec::new());
+        for module in modules {
+            let counts = before.get(&module.name).map(|entry| Arc::clone(&entry.counts)).unwrap_or_default();
+            match ReadyModule::new(Arc::clone(module), &mut stores) {
+                Ok(made) => drop(ready.insert(module.name.clone(), Entry { ready: made, counts })),
+                Err(faults) => errors.extend(faults),
+            }
+        }
+        if errors.is_empty() { Ok(Self { modules: ready, permits, max_in_flight }) } else { Err(errors) }
+    }
+
+    /// The module of this name.
+    pub fn module(&self, name: &str) -> Option<&Arc<Module>> {
+        self.modules.get(name).map(|entry| entry.ready.module())
+    }
+
+    /// All modules, by name.
+    pub fn modules(&self) -> impl Iterator<Item = &Arc<Module>> {
+        self.modules.values().map(|entry| entry.ready.module())
+    }
+
+    /// Probes that hold a permit now.
+    pub fn in_flight(&self) -> usize {
+        self.max_in_flight.saturating_sub(self.permits.available_permits())
+    }
+
+    /// Finished probes and failed ones of each module since the program started.
+    pub fn totals(&self) -> Vec<(ModuleName, u64, u64)> {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let modules = self.modules.iter();
+        modules.map(|(name, e)| (name.clone(), read(&e.counts.probes), read(&e.counts.failures))).collect()
+    }
+
+    /// Runs `job`, with retries as it says. Dropping the future cancels the probe and closes its sockets.
+    ///
+    /// # Panics
+    /// If this engine has no module of the job's name: callers take job and engine from one load.
+    #[expect(clippy::disallowed_methods, reason = "the budget spans attempts, and the probe's clock is per attempt")]
+    pub async fn run(&self, job: &Job, limits: Limits) -> ProbeReport {
+        let entry = self.modules.get(&job.module).expect("job and engine come from one load");
+        let began = Instant::now();
+        let mut cancelled = CancelLog(Some(job));
+        let Some(_permit) = self.permit(limits.budget).await else {
+            let words = format!("all {} probe slots were taken until the deadline", self.max_in_flight);
+            let failure = Failure::new(Phase::Connect, Reason::LocalLimit, words);
+            cancelled.0 = None;
+            return entry.finish(entry.ready.not_run(job, failure, limits.timeout), began.elapsed());
+        };
+        let mut first: Option<ProbeReport> = None;
+        for attempt in 1.. {
+            let left = limits.budget.saturating_sub(began.elapsed());
+            let mut report = entry.attempt(job, limits.timeout.min(left)).await;
+            log_attempt(&report, attempt);
+            let pause = pause(job.retry, attempt).filter(|_| report.failure.as_ref().is_some_and(|f| f.reason.is_transient()));
+            let left = limits.budget.saturating_sub(began.elapsed());
+            if let Some(pause) = pause.filter(|pause| *pause < left) {
+                first.get_or_insert(report);
+                sleep(pause).await;
+                continue;
+            }
+            if let Some(first) = first {
+                report.started = first.started;
+                report.retried_after = first.failure;
+            }
+            report.attempts = attempt;
+            cancelled.0 = None;
+            return entry.finish(report, began.elapsed());
+        }
+        unreachable!("the last attempt has no pause after it")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "waiting for a permit is no stage of a probe")]
+    async fn permit(&self, budget: Duration) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        tokio::time::timeout(budget, self.permits.acquire()).await.ok()?.ok()
+    }
+}
+
+impl Entry {
+    /// One attempt. A bug in it costs this probe, not the program.
+    async fn attempt(&self, job: &Job, timeout: Duration) -> ProbeReport {
+        match AssertUnwindSafe(self.ready.probe(job, timeout)).catch_unwind().await {
+            Ok(report) => report,
+            Err(_) => {
+                let failure = Failure::new(Phase::Resolve, Reason::Internal, "the probe panicked; this is a bug");
+                self.ready.not_run(job, failure, timeout)
+            }
+        }
+    }
+
+    fn finish(&self, mut report: ProbeReport, elapsed: Duration) -> ProbeReport {
+        report.elapsed = elapsed;
+        self.counts.probes.fetch_add(1, Ordering::Relaxed);
+        if !report.is_success() {
+            self.counts.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        report
+    }
+}
+
+/// The pause after a failed `attempt`, or `None` when it was the last: doubling, capped, and shortened by up to a half at
+/// random so that targets that failed together are not tried together.
+fn pause(retry: Retry, attempt: u32) -> Option<Duration> {
+    if attempt >= retry.attempts {
+        return None;
+    }
+    let doubled = retry.backoff.saturating_mul(2_u32.saturating_pow(attempt - 1)).min(retry.max_backoff);
+    Some(doubled.mul_f64(0.5 + fastrand::f64() / 2.0))
+}
+
+fn log_attempt(report: &ProbeReport, attempt: u32) {
+    let (module, target, duration) = (&report.job.module, report.job.shown_target(), report.elapsed.as_secs_f64());
+    match &report.failure {
+        None => tracing::debug!(target: PROBE_LOG, %module, %target, attempt, duration, "probe succeeded"),
+        Some(Failure { phase, reason, cause }) => {
+            tracing::debug!(target: PROBE_LOG, %module, %target, attempt, duration, %phase, %reason, %cause, "probe failed");
+        }
+    }
+}
+
+/// The one line about a failed probe.
+pub fn log_failure(report: &ProbeReport) {
+    if let Some(Failure { phase, reason, cause }) = &report.failure {
+        let (module, target, duration) = (&report.job.module, report.job.shown_target(), report.elapsed.as_secs_f64());
+        let attempts = report.attempts;
+        tracing::info!(target: PROBE_LOG, %module, %target, attempts, duration, %phase, %reason, %cause, "probe failed");
+    }
+}
+
+/// Says so when a probe is dropped before its end, as when the scraper went away.
+struct CancelLog<'a>(Option<&'a Job>);
+
+impl Drop for CancelLog<'_> {
+    fn drop(&mut self) {
+        if let Some(job) = self.0 {
+            tracing::debug!(target: PROBE_LOG, module = %job.module, target = %job.shown_target(), "probe cancelled");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_cap_and_end_with_the_attempts() {
+        let ms = Duration::from_millis;
+        let retry = Retry { attempts: 5, backoff: ms(200), max_backoff: ms(1000) };
+        for (attempt, longest) in [(1, 200), (2, 400), (3, 800), (4, 1000)] {
+            for _ in 0..100 {
+                let pause = pause(retry, attempt).unwrap();
+                assert!(pause >= ms(longest) / 2 && pause <= ms(longest), "after attempt {attempt}: {pause:?}");
+            }
+        }
+        assert_eq!(pause(retry, 5), None);
+        assert_eq!(pause(Retry::NONE, 1), None);
+    }
+}

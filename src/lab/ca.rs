@@ -1,0 +1,248 @@
+//! The lab's certificate authority: takes what is to be wrong with a certificate, gives a chain and a key. All of it is
+//! made in memory when the lab starts, with ECDSA P-256 keys, dated from now. Knows nothing of servers.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+/// Where the leaves say that their issuer's certificate can be had. Nothing is there: the name cannot exist.
+pub const ISSUER_LOCATION: &str = "http://pki.invalid/lab-intermediate.cer";
+
+/// What a server presents, and what is wrong with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cert {
+    /// Nothing: right name, dates and chain.
+    Good,
+    /// Valid, but only for three more days.
+    ExpiresSoon,
+    /// Ended yesterday.
+    Expired,
+    /// Starts tomorrow.
+    NotYetValid,
+    /// For `other.example`.
+    WrongName,
+    /// Ended yesterday, and for `other.example`.
+    ExpiredWrongName,
+    /// Signed with its own key.
+    SelfSigned,
+    /// Complete, but up to a root that is not the lab's.
+    UnknownCa,
+    /// The leaf alone, which names the place of its issuer's certificate as real ones do.
+    MissingIntermediate,
+}
+
+/// A certificate chain, leaf first, and the leaf's key.
+pub struct Identity {
+    /// What is sent in the handshake.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Proves that the leaf is ours.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// A root, its intermediate that signs the leaves, and a root that nobody trusts.
+pub struct Authority {
+    root: CertifiedIssuer<'static, KeyPair>,
+    intermediate: CertifiedIssuer<'static, KeyPair>,
+    stranger: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes the three certificates that sign.
+    pub fn new() -> Self {
+        let self_signed = |name| CertifiedIssuer::self_signed(issuer_params(name), key()).expect(VALID);
+        let root = self_signed("edgeprobe lab root");
+        let intermediate =
+            CertifiedIssuer::signed_by(issuer_params("edgeprobe lab intermediate"), key(), &root).expect(VALID);
+        Self { root, intermediate, stranger: self_signed("some other root") }
+    }
+
+    /// The root to trust, as PEM.
+    pub fn root_pem(&self) -> String {
+        self.root.pem()
+    }
+
+    /// The root to trust.
+    pub fn root(&self) -> &CertificateDer<'static> {
+        self.root.der()
+    }
+
+    /// A server's certificate of this kind for `name` (where the kind does not say another) and for 127.0.0.1.
+    pub fn identity(&self, cert: Cert, name: &str) -> Identity {
+        let key = key();
+        let mut params = leaf_params(cert, name);
+        let chain = match cert {
+            Cert::SelfSigned => vec![params.self_signed(&key).expect(VALID).into()],
+            Cert::UnknownCa => {
+                vec![params.signed_by(&key, &self.stranger).expect(VALID).into(), self.stranger.der().clone()]
+            }
+            _ => {
+                params.custom_extensions.push(authority_information_access(ISSUER_LOCATION));
+                vec![params.signed_by(&key, &self.intermediate).expect(VALID).into(), self.intermediate.der().clone()]
+            }
+        };
+        let sent = if cert == Cert::MissingIntermediate { 1 } else { chain.len() };
+        Identity {
+            chain: chain.into_iter().take(sent).collect(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
+    }
+
+    /// A client's certificate, signed by the root, and its key: both PEM.
+    pub fn client_pem(&self) -> (String, String) {
+        let key = key();
+        let mut params = named("edgeprobe lab client");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        (params.signed_by(&key, &self.root).expect(VALID).pem(), key.serialize_pem())
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+const VALID: &str = "the lab's names, dates and keys are valid";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("P-256 is supported")
+}
+
+/// Parameters with this common name, valid from a month ago for two months to come.
+fn named(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = (SystemTime::now() - 30 * DAY).into();
+    params.not_after = (SystemTime::now() + 60 * DAY).into();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params
+}
+
+fn issuer_params(common_name: &str) -> CertificateParams {
+    let mut params = named(common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = (SystemTime::now() - 365 * DAY).into();
+    params.not_after = (SystemTime::now() + 3650 * DAY).into();
+    params
+}
+
+fn leaf_params(cert: Cert, name: &str) -> CertificateParams {
+    let name = if matches!(cert, Cert::WrongName | Cert::ExpiredWrongName) { "other.example" } else { name };
+    let mut params = named(name);
+    params.subject_alt_names =
+        CertificateParams::new([name.to_owned(), "127.0.0.1".to_owned()]).expect(VALID).subject_alt_names;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    match cert {
+        Cert::ExpiresSoon => params.not_after = (SystemTime::now() + 3 * DAY).into(),
+        Cert::Expired | Cert::ExpiredWrongName => params.not_after = (SystemTime::now() - DAY).into(),
+        Cert::NotYetValid => params.not_before = (SystemTime::now() + DAY).into(),
+        _ => {}
+    }
+    params
+}
+
+/// The extension that says where the issuer's certificate is (RFC 5280 section 4.2.2.1), for a short location.
+fn authority_information_access(location: &str) -> CustomExtension {
+    const CA_ISSUERS: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+    const URI: u8 = 0x86;
+    let description = [&CA_ISSUERS[..], &der(URI, location.as_bytes())].concat();
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], der(0x30, &der(0x30, &description)))
+}
+
+/// One DER value with a length of one byte.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).ok().filter(|&n| n < 128).expect("the lab's extensions are short");
+    [&[tag, length], content].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x509_parser::{extensions::ParsedExtension, prelude::*};
+
+    /// A leaf as a test wants to see it.
+    struct Leaf {
+        names: Vec<String>,
+        days: (i64, i64),
+        ca: bool,
+        own_issuer: bool,
+        issuer_location: bool,
+    }
+
+    fn read(der: &[u8]) -> Leaf {
+        let (_, cert) = X509Certificate::from_der(der).unwrap();
+        let now = ASN1Time::now().timestamp();
+        let days_from_now = |time: ASN1Time| (time.timestamp() - now + 43_200).div_euclid(86_400);
+        let names = cert.subject_alternative_name().unwrap().unwrap().value.general_names.iter();
+        Leaf {
+            names: names.map(ToString::to_string).collect(),
+            days: (days_from_now(cert.validity().not_before), days_from_now(cert.validity().not_after)),
+            ca: cert.is_ca(),
+            own_issuer: cert.subject() == cert.issuer(),
+            issuer_location: cert.extensions().iter().any(|e| {
+                matches!(e.parsed_extension(), ParsedExtension::AuthorityInfoAccess(aia)
+                    if aia.accessdescs.iter().any(|d| d.access_location == GeneralName::URI(ISSUER_LOCATION)))
+            }),
+        }
+    }
+
+    fn signed_by(cert: &[u8], issuer: &[u8]) -> bool {
+        let (_, cert) = X509Certificate::from_der(cert).unwrap();
+        let (_, issuer) = X509Certificate::from_der(issuer).unwrap();
+        cert.issuer() == issuer.subject()
+    }
+
+    #[test]
+    fn each_kind_is_wrong_in_its_own_way_only() {
+        let ca = Authority::new();
+        let cases = [
+            (Cert::Good, 2, "a.localhost", (-30, 60)),
+            (Cert::ExpiresSoon, 2, "a.localhost", (-30, 3)),
+            (Cert::Expired, 2, "a.localhost", (-30, -1)),
+            (Cert::NotYetValid, 2, "a.localhost", (1, 60)),
+            (Cert::WrongName, 2, "other.example", (-30, 60)),
+            (Cert::ExpiredWrongName, 2, "other.example", (-30, -1)),
+            (Cert::SelfSigned, 1, "a.localhost", (-30, 60)),
+            (Cert::UnknownCa, 2, "a.localhost", (-30, 60)),
+            (Cert::MissingIntermediate, 1, "a.localhost", (-30, 60)),
+        ];
+        for (cert, length, name, days) in cases {
+            let identity = ca.identity(cert, "a.localhost");
+            let leaf = read(&identity.chain[0]);
+            assert_eq!(identity.chain.len(), length, "{cert:?}");
+            assert!(leaf.names[0].contains(name), "{cert:?}: {:?}", leaf.names);
+            assert_eq!(leaf.days, days, "{cert:?}");
+            assert!(!leaf.ca, "{cert:?}");
+            assert_eq!(leaf.own_issuer, cert == Cert::SelfSigned, "{cert:?}");
+            assert_eq!(leaf.issuer_location, !matches!(cert, Cert::SelfSigned | Cert::UnknownCa), "{cert:?}");
+        }
+    }
+
+    #[test]
+    fn the_chain_leads_to_the_root_except_where_it_must_not() {
+        let ca = Authority::new();
+        let good = ca.identity(Cert::Good, "a.localhost").chain;
+        assert!(signed_by(&good[0], &good[1]) && signed_by(&good[1], ca.root()));
+        let unknown = ca.identity(Cert::UnknownCa, "a.localhost").chain;
+        assert!(signed_by(&unknown[0], &unknown[1]) && signed_by(&unknown[1], &unknown[1]));
+        assert!(!signed_by(&unknown[1], ca.root()));
+        assert!(ca.root_pem().starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+}

@@ -1,0 +1,160 @@
+//! The lab's TLS servers: takes a certificate kind and how to speak, gives a stream per connection. A handshake that
+//! fails ends with its alert delivered. Knows nothing of what is said inside.
+
+use super::ca::{Authority, Cert, Identity};
+use rustls::{
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{ResolvesServerCert, ResolvesServerCertUsingSni, WebPkiClientVerifier},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+use std::{fmt, sync::Arc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, sink},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::either::Either;
+
+/// A connection, encrypted or not.
+pub(super) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// How a server speaks TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls {
+    /// What it presents.
+    pub cert: Cert,
+    /// Which versions it speaks.
+    pub versions: Versions,
+    /// Whether it speaks HTTP/2 besides HTTP/1.1.
+    pub h2: bool,
+    /// Whether it wants a certificate of the client.
+    pub client_cert: bool,
+    /// Whether it serves no other SNI than its own names.
+    pub strict_sni: bool,
+}
+
+impl Tls {
+    /// TLS 1.2 and 1.3, HTTP/1.1, any SNI, no client certificate.
+    pub const fn new(cert: Cert) -> Self {
+        Self { cert, versions: Versions::Both, h2: false, client_cert: false, strict_sni: false }
+    }
+}
+
+/// Which versions a server speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Versions {
+    /// TLS 1.2 and 1.3.
+    Both,
+    /// TLS 1.2.
+    Only12,
+    /// TLS 1.3.
+    Only13,
+}
+
+impl Versions {
+    fn list(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::Both => vec![&TLS13, &TLS12],
+            Self::Only12 => vec![&TLS12],
+            Self::Only13 => vec![&TLS13],
+        }
+    }
+}
+
+/// A TLS server's settings, ready for use.
+#[derive(Clone)]
+pub struct ServerTls(Arc<ServerConfig>);
+
+impl ServerTls {
+    /// Settings with a certificate of `ca` for each of `names`; the first is shown to a client that asks for another.
+    pub fn new(ca: &Authority, tls: Tls, names: &[String]) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&tls.versions.list())
+            .expect("the provider speaks TLS 1.2 and 1.3");
+        let builder = if tls.client_cert {
+            let mut roots = RootCertStore::empty();
+            roots.add(ca.root().clone()).expect("the lab's root is a CA");
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+            builder.with_client_cert_verifier(verifier.build().expect("there is a root"))
+        } else {
+            builder.with_no_client_auth()
+        };
+        let keys = names.iter().map(|name| (name.as_str(), certified_key(ca.identity(tls.cert, name), &provider)));
+        let mut config = if tls.strict_sni {
+            builder.with_cert_resolver(by_sni(keys))
+        } else {
+            let (_, key) = keys.into_iter().next().expect("a server has a name");
+            builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
+        };
+        config.alpn_protocols = if tls.h2 { vec![b"h2".into(), b"http/1.1".into()] } else { vec![b"http/1.1".into()] };
+        Self(Arc::new(config))
+    }
+
+    /// Shakes hands. `None` when that failed and the client has been told why.
+    async fn accept(&self, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
+        match TlsAcceptor::from(Arc::clone(&self.0)).accept(tcp).into_fallible().await {
+            Ok(stream) => Some(stream),
+            Err((_, tcp)) => {
+                finish(tcp).await;
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerTls")
+    }
+}
+
+/// The stream to speak on: over TLS when there are settings for it.
+pub(super) async fn open(tls: Option<&ServerTls>, tcp: TcpStream) -> Option<Stream> {
+    // Answers are written in one go; without this the small ones wait for an acknowledgement.
+    tcp.set_nodelay(true).ok()?;
+    match tls {
+        Some(tls) => tls.accept(tcp).await.map(Either::Right),
+        None => Some(Either::Left(tcp)),
+    }
+}
+
+/// The name the client asked for, if it did.
+pub(super) fn sni(stream: &Stream) -> Option<String> {
+    match stream {
+        Either::Left(_) => None,
+        Either::Right(tls) => tls.get_ref().1.server_name().map(str::to_owned),
+    }
+}
+
+/// Whether HTTP/2 was agreed on.
+pub(super) fn is_h2(stream: &Stream) -> bool {
+    matches!(stream, Either::Right(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2"))
+}
+
+/// Ends a connection so that all that was written arrives: closing with unread bytes would be a reset.
+pub(super) async fn finish(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    if stream.shutdown().await.is_ok() {
+        drain(stream).await;
+    }
+}
+
+/// Says nothing until the client goes away.
+pub(super) async fn drain(mut stream: impl AsyncRead + Unpin) {
+    // However it ends, it is over.
+    let _ = tokio::io::copy(&mut stream, &mut sink()).await;
+}
+
+fn certified_key(identity: Identity, provider: &CryptoProvider) -> CertifiedKey {
+    CertifiedKey::from_der(identity.chain, identity.key, provider).expect("the lab's keys fit their certificates")
+}
+
+fn by_sni<'a>(keys: impl Iterator<Item = (&'a str, CertifiedKey)>) -> Arc<dyn ResolvesServerCert> {
+    let mut resolver = ResolvesServerCertUsingSni::new();
+    for (name, key) in keys {
+        resolver.add(name, key).expect("a strict server's certificates are for its names");
+    }
+    Arc::new(resolver)
+}
