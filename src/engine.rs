@@ -4,7 +4,7 @@
 //! on the engine they began with.
 
 use crate::model::{Failure, Job, Module, ModuleName, Phase, ProbeReport, Reason, Retry};
-use crate::probe::{ReadyModule, SetupError as ProbeSetupError, TrustStores, warm_up};
+use crate::probe::{ReadyModule, TrustStores, warm_up};
 use futures_util::FutureExt;
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub use ProbeSetupError as SetupError;
+pub use crate::probe::SetupError;
 
 /// The target of log lines about probes, which have a level of their own (`--log.prober`).
 pub const PROBE_LOG: &str = "probe";
@@ -127,7 +127,8 @@ impl Engine {
             let left = limits.budget.saturating_sub(began.elapsed());
             let mut report = entry.attempt(job, limits.timeout.min(left)).await;
             log_attempt(&report, attempt);
-            let pause = pause(job.retry, attempt).filter(|_| report.failure.as_ref().is_some_and(|f| f.reason.is_transient()));
+            let pause =
+                pause(job.retry, attempt).filter(|_| report.failure.as_ref().is_some_and(|f| f.reason.is_transient()));
             let left = limits.budget.saturating_sub(began.elapsed());
             if let Some(pause) = pause.filter(|pause| *pause < left) {
                 first.get_or_insert(report);
@@ -154,13 +155,11 @@ impl Engine {
 impl Entry {
     /// One attempt. A bug in it costs this probe, not the program.
     async fn attempt(&self, job: &Job, timeout: Duration) -> ProbeReport {
-        match AssertUnwindSafe(self.ready.probe(job, timeout)).catch_unwind().await {
-            Ok(report) => report,
-            Err(_) => {
-                let failure = Failure::new(Phase::Resolve, Reason::Internal, "the probe panicked; this is a bug");
-                self.ready.not_run(job, failure, timeout)
-            }
-        }
+        let outcome = AssertUnwindSafe(self.ready.probe(job, timeout)).catch_unwind().await;
+        outcome.unwrap_or_else(|_| {
+            let failure = Failure::new(Phase::Resolve, Reason::Internal, "the probe panicked; this is a bug");
+            self.ready.not_run(job, failure, timeout)
+        })
     }
 
     fn finish(&self, mut report: ProbeReport, elapsed: Duration) -> ProbeReport {

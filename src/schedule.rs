@@ -42,24 +42,17 @@ impl Schedule {
 
     /// Makes the schedule match `series`: new ones start, gone ones end and vanish from the board at once, kept ones go on
     /// in step, on the new engine from their next tick.
-    #[expect(clippy::disallowed_methods, reason = "the schedule owns its tasks")]
     pub fn apply(&mut self, engine: &Arc<Engine>, series: &[Series]) {
         self.board.sync(series);
         let mut before = std::mem::take(&mut self.running);
         for series in series {
             let work = Work { engine: Arc::clone(engine), series: series.clone() };
-            let sender = match before.remove(&series.key) {
-                Some(sender) => {
-                    // Fails only if the task is gone, which a later apply mends.
-                    let _ = sender.send(work);
-                    sender
-                }
-                None => {
-                    let (sender, receiver) = watch::channel(work);
-                    self.tasks.spawn(repeat(receiver, Arc::clone(&self.board)));
-                    sender
-                }
-            };
+            let kept = before.remove(&series.key).filter(|sender| sender.send(work.clone()).is_ok());
+            let sender = kept.unwrap_or_else(|| {
+                let (sender, receiver) = watch::channel(work);
+                self.tasks.spawn(repeat(receiver, Arc::clone(&self.board)));
+                sender
+            });
             self.running.insert(series.key.clone(), sender);
         }
     }

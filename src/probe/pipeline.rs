@@ -207,8 +207,7 @@ async fn websocket(
     let outcome = run.phase(Phase::Processing, upgrade).await;
     run.hop().http = head_facts;
     let (mut socket, subprotocol) = outcome.map_err(|failed| or_late_refusal(failed, tls.as_ref()))?;
-    let mut exchange = ws::script::Exchange::default();
-    exchange.facts = WebSocketFacts { upgraded: true, subprotocol, ..WebSocketFacts::default() };
+    let mut exchange = ws::script::Exchange::new(subprotocol);
     let outcome = converse(run, module, &mut exchange, &mut socket).await;
     if outcome.is_ok() {
         exchange.close(&mut socket, CLOSE_PATIENCE.min(run.remaining())).await;

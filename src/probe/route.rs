@@ -79,8 +79,8 @@ impl Route {
     /// that was shown as Host or SNI. Any other hop speaks for itself, and gets no credential, now or later.
     pub(super) fn redirect(&self, next: Target, first: &Self, names: &Names) -> Self {
         let host = tls_name(next.host());
-        let named = same_name(&host, host_of(&first.host_header)) || same_name(&host, &first.server_name);
-        let on_site = next.same_host(&first.target) || named;
+        let shown = same_name(&host, host_of(&first.host_header)) || same_name(&host, &first.server_name);
+        let on_site = next.same_host(&first.target) || shown;
         let downgrade = self.target.scheme().is_tls() && !next.scheme().is_tls();
         let trusted_with_secrets = self.trusted_with_secrets && on_site && !downgrade;
         if !on_site {

@@ -16,7 +16,7 @@ const BROTLI_BUFFER: usize = 4 * 1024;
 
 /// Why a body was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum BodyFault {
+pub(in crate::probe) enum BodyFault {
     /// It is larger than this many bytes.
     TooLarge(u64),
     /// It is not what its compression says.

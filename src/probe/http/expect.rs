@@ -69,8 +69,8 @@ fn header(matcher: &HeaderMatcher, head: &Parts, must_match: bool) -> Result<(),
     if values.peek().is_none() {
         return if matcher.allow_missing { Ok(()) } else { fail(format!("the header `{name}` is missing")) };
     }
-    let matched = values.any(|value| matcher.pattern.regex().is_match(value.as_bytes()));
-    match (matched, must_match) {
+    let found = values.any(|value| matcher.pattern.regex().is_match(value.as_bytes()));
+    match (found, must_match) {
         (true, false) => fail(format!("the header `{name}` matches {:?}", matcher.pattern)),
         (false, true) => fail(format!("the header `{name}` does not match {:?}", matcher.pattern)),
         _ => Ok(()),

@@ -48,7 +48,7 @@ fn text_of(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> String {
     String::from_utf8_lossy(value.data).into_owned()
 }
 
-/// The DER of the value as Go writes it back: texts as PrintableString where they fit, else as UTF8String.
+/// The DER of the value as Go writes it back: texts as `PrintableString` where they fit, else as `UTF8String`.
 fn hex_of_value(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> String {
     let value = attribute.attr_value();
     let text = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::T61String, Tag::NumericString];

@@ -178,7 +178,8 @@ mod tests {
         let with = |more: &[(&'static str, &'static str)]| [&GOOD, more].concat();
         let without = |name: &str| GOOD.into_iter().filter(|(n, _)| *n != name).collect::<Vec<_>>();
         let chat = vec!["chat".to_owned(), "superchat".to_owned()];
-        let cases: Vec<(Parts, &[String], Result<Option<&str>, Reason>)> = vec![
+        type Case<'a> = (Parts, &'a [String], Result<Option<&'a str>, Reason>);
+        let cases: Vec<Case<'_>> = vec![
             (answer(101, &GOOD), &[], Ok(None)),
             (
                 answer(101, &[&without("connection")[..], &[("connection", "keep-alive, upgrade")]].concat()),

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{
 const PING: &[u8] = b"edgeprobe";
 
 /// The exchange under way; what it learned stays when it is cut off.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::probe) struct Exchange {
     pub(in crate::probe) facts: WebSocketFacts,
     /// Whether it stands still for want of a pong.
@@ -25,6 +25,11 @@ pub(in crate::probe) struct Exchange {
 }
 
 impl Exchange {
+    /// An exchange on a connection that was upgraded to `subprotocol`.
+    pub(in crate::probe) fn new(subprotocol: Option<String>) -> Self {
+        Self { facts: WebSocketFacts { upgraded: true, subprotocol, ..WebSocketFacts::default() }, awaits_pong: false }
+    }
+
     /// Runs the module's script, then the ping.
     pub(in crate::probe) async fn run(
         &mut self,
@@ -42,7 +47,7 @@ impl Exchange {
     }
 
     async fn step(&mut self, socket: &mut Socket, at: usize, step: &WebSocketStep) -> Result<(), WsError> {
-        let mut captured = None;
+        let mut filled_in = None;
         if let Some(pattern) = &step.expect {
             let message = self.receive(socket).await?;
             let captures = pattern.regex().captures(&message).ok_or_else(|| {
@@ -51,13 +56,13 @@ impl Exchange {
                     self.facts.messages
                 ))
             })?;
-            captured = step.send.as_ref().map(|template| {
+            filled_in = step.send.as_ref().map(|template| {
                 let mut text = Vec::new();
                 captures.expand(template.as_bytes(), &mut text);
                 String::from_utf8_lossy(&text).into_owned()
             });
         }
-        if let Some(text) = captured.or_else(|| step.send.clone()) {
+        if let Some(text) = filled_in.or_else(|| step.send.clone()) {
             socket.send(Message::text(text)).await?;
         }
         Ok(())
