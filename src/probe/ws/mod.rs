@@ -171,6 +171,8 @@ mod tests {
         builder.body(()).unwrap().into_parts().0
     }
 
+    type Case<'a> = (Parts, &'a [String], Result<Option<&'a str>, Reason>);
+
     #[test]
     fn judges_every_variant_of_an_answer() {
         const GOOD: [(&str, &str); 3] =
@@ -178,7 +180,6 @@ mod tests {
         let with = |more: &[(&'static str, &'static str)]| [&GOOD, more].concat();
         let without = |name: &str| GOOD.into_iter().filter(|(n, _)| *n != name).collect::<Vec<_>>();
         let chat = vec!["chat".to_owned(), "superchat".to_owned()];
-        type Case<'a> = (Parts, &'a [String], Result<Option<&'a str>, Reason>);
         let cases: Vec<Case<'_>> = vec![
             (answer(101, &GOOD), &[], Ok(None)),
             (
