@@ -79,7 +79,7 @@ fn summary(rows: &[SeriesRow]) -> String {
 fn form<'a>(modules: impl Iterator<Item = &'a Arc<Module>>) -> String {
     let mut names: Vec<&str> = modules.map(|module| module.name.as_str()).collect();
     names.sort_unstable();
-    let options: String = names.iter().map(|name| format!("<option>{}</option>", Escaped(name))).collect();
+    let options = names.iter().map(|name| format!("<option>{}</option>", Escaped(name))).collect::<Vec<_>>().concat();
     format!(
         "<form action=\"probe\"><label for=\"target\">Probe</label> \
          <input id=\"target\" name=\"target\" size=\"40\" required placeholder=\"https://example.com/\"> \
@@ -137,7 +137,10 @@ fn state_cell(report: &ProbeReport) -> String {
 /// The edge, and the user's own labels.
 fn further_labels(row: &SeriesRow) -> String {
     let further = row.key.labels().iter().filter(|(name, _)| !matches!(name.as_str(), "job" | "instance" | "module"));
-    further.map(|(name, value)| format!(" <span class=\"dim\">{}={}</span>", Escaped(name), Escaped(value))).collect()
+    further
+        .map(|(name, value)| format!(" <span class=\"dim\">{}={}</span>", Escaped(name), Escaped(value)))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// Days until the first presented certificate ends, with the date.
@@ -174,7 +177,8 @@ fn history_row(id: u64, report: &ProbeReport) -> String {
 
 /// The beginning of a table, then `rest`, which closes it.
 fn table(caption: &str, columns: &str, rest: &str) -> String {
-    let heads: String = columns.split('|').map(|column| format!("<th scope=\"col\">{column}</th>")).collect();
+    let heads =
+        columns.split('|').map(|column| format!("<th scope=\"col\">{column}</th>")).collect::<Vec<_>>().concat();
     format!("<table><caption>{caption}</caption>\n<tr>{heads}</tr>\n{rest}")
 }
 

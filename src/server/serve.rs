@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 /// A client has this long to send a request's head, and to send the next one: longer than a usual scrape interval, so that
 /// Prometheus keeps its connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// Further clients wait to be accepted until one of these goes.
+const MAX_CONNECTIONS: usize = 4096;
 /// After an error of accept, such as no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -26,7 +28,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, router.clone(), stop.clone()));
                 }

@@ -143,7 +143,8 @@ fn s_client(hop: &Hop, target: &Target) -> String {
     let naming = if is_name(&name) {
         format!("-servername {0} -verify_hostname {0}", shell(&name))
     } else {
-        format!("-noservername -verify_ip {}", shell(&name))
+        let ip = name.split('%').next().unwrap_or(&name); // without its zone
+        format!("-noservername -verify_ip {}", shell(ip))
     };
     format!("openssl s_client -connect {} {naming} -showcerts </dev/null", shell(&to))
 }

@@ -161,7 +161,7 @@ fn tell_hop(story: &mut Story, report: &ProbeReport, hop: &Hop) {
         tell_tls(story, tls);
     }
     for clash in names::clashes(report, hop) {
-        story.say(Level::WARN, "Address, SNI and Host disagree", |line| line.with("detail", clash));
+        story.say(Level::INFO, "Address, SNI and Host are not one site's", |line| line.with("detail", clash));
     }
     if !hop.host_header.is_empty() && hop.times.get(Phase::Processing).is_some() {
         story.say(Level::DEBUG, "Making request", |line| line.with("url", &hop.url).with("host", &hop.host_header));

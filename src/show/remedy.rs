@@ -113,7 +113,7 @@ fn plain_remedy(reason: Reason) -> &'static str {
         Reason::Status => "correct the target's path, or list the status in the module's valid_status_codes",
         Reason::HttpVersion => "enable the wanted HTTP version on the server, or list this one in valid_http_versions",
         Reason::HeaderMismatch => "compare the response's headers with the module's fail_if_header_* lists",
-        Reason::RedirectLimit => "break the redirect loop on the server; the hops above show it",
+        Reason::RedirectLimit => "break the redirect loop on the server; each hop of the report shows its Location",
         Reason::RedirectInvalid => "correct the Location header on the server",
         Reason::NotEncrypted => "serve the final response over https, or drop fail_if_not_ssl",
         Reason::Encrypted => "serve the final response over http, or drop fail_if_ssl",
