@@ -1,7 +1,7 @@
 //! Our own HTTP: requests in; probes, metrics, debug reports, the status page and reloads out.
 //!
-//! Paths, parameters, status codes and error texts are `blackbox_exporter`'s. Knows neither how a probe is done nor what a
-//! metric is called.
+//! Paths, parameters, status codes and error texts are `blackbox_exporter`'s. Knows neither how a probe is done nor
+//! what a metric is called.
 
 mod admin;
 mod logs;

@@ -1,4 +1,4 @@
-//! The forms an answer takes: a line of text, a text, a page of metrics in the format and encoding the client asked for.
+//! The forms an answer takes: a line of text, a text, a page of metrics in the format and encoding that was asked for.
 
 use crate::metrics::Format;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// A client has this long to send a request's head, and to send the next one: longer than a usual scrape interval, so that
-/// Prometheus keeps its connection.
+/// A client has this long to send a request's head, and to send the next one: longer than a usual scrape interval, so
+/// that Prometheus keeps its connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Further clients wait to be accepted until one of these goes.
 const MAX_CONNECTIONS: usize = 4096;

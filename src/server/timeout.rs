@@ -13,8 +13,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The limit of a probe: `module`, but never more than the scrape minus `offset` seconds.
 ///
-/// A scrape that is not longer than the offset gets its whole length: late is better than never. Zero counts as not given,
-/// for scrape and module alike.
+/// A scrape that is not longer than the offset gets its whole length: late is better than never. Zero counts as not
+/// given, for scrape and module alike.
 pub(super) fn limit(module: Option<Duration>, header: Option<&str>, offset: f64) -> Result<Duration, String> {
     let scrape = match header.filter(|text| !text.is_empty()).map(seconds).transpose()? {
         None | Some(0.0) => WITHOUT_HEADER,

@@ -1,4 +1,5 @@
-//! Reports for a person: in goes a [`ProbeReport`], out comes text (or JSON) that says what happened, why, and what to do.
+//! Reports for a person: in goes a [`ProbeReport`], out comes text (or JSON) that says what happened, why, and what
+//! to do.
 //!
 //! Pure: no I/O, no clock, no metric names. Whatever a peer supplied is made harmless before it is shown.
 
