@@ -7,3 +7,5 @@ pub mod metrics;
 pub mod model;
 mod probe;
 pub mod schedule;
+pub mod server;
+pub mod show;

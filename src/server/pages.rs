@@ -1,0 +1,234 @@
+//! The status page: every scheduled series with its state, failing first, and the remembered probes, newest first.
+//!
+//! Plain HTML made here, no script. All links are relative, so that any prefix works.
+
+use super::State;
+use crate::board::SeriesRow;
+use crate::model::{Failure, Module, ProbeReport};
+use crate::show;
+use axum::extract;
+use axum::http::header;
+use axum::response::{Html, IntoResponse as _, Response};
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+
+/// More series than this are counted, not listed.
+const ROWS_SHOWN: usize = 1000;
+const STYLE: &str = "\
+:root{color-scheme:light dark}
+body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:90rem;padding:0 1rem}
+table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}
+caption{text-align:left;font-size:1.15rem;font-weight:600;padding:.5rem 0}
+th,td{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885;vertical-align:top}
+td{overflow-wrap:anywhere}
+.ok{color:light-dark(#176b2c,#6fd58a)}
+.bad{color:light-dark(#b3261e,#ff9d94);font-weight:600}
+.dim{opacity:.75}
+input,select,button{font:inherit;padding:.2rem .4rem}";
+
+/// Nothing may run or load here but the style above, which its hash names.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+});
+
+/// `/`.
+pub(super) async fn status(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let html = page(&state, SystemTime::now());
+    let head = [(header::CONTENT_SECURITY_POLICY, POLICY.as_str()), (header::REFERRER_POLICY, "no-referrer")];
+    (head, Html(html)).into_response()
+}
+
+fn page(state: &State, now: SystemTime) -> String {
+    let mut rows = state.board.rows();
+    rows.sort_by_key(rank); // stable: the keys' order stays within a rank
+    let active = state.active();
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
+         <title>edgeprobe</title><style>{STYLE}</style></head>\n\
+         <body><main><h1>edgeprobe</h1>\n<p>{}</p>\n{}{}{}\
+         <p><a href=\"metrics\">Metrics</a> · <a href=\"config\">Configuration</a> · \
+         <a href=\"-/healthy\">Health</a> · <a href=\"-/ready\">Readiness</a></p>\n</main></body></html>\n",
+        summary(&rows),
+        form(active.engine.modules()),
+        series_table(&rows, now),
+        history_table(state),
+    )
+}
+
+/// Failing series first, then those without a result, then the good ones.
+fn rank(row: &SeriesRow) -> u8 {
+    match &row.report {
+        Some(report) if !report.is_success() => 0,
+        None => 1,
+        Some(_) => 2,
+    }
+}
+
+fn summary(rows: &[SeriesRow]) -> String {
+    let count = |wanted| rows.iter().filter(|row| rank(row) == wanted).count();
+    format!("{} scheduled series: {} failing, {} not yet probed.", rows.len(), count(0), count(1))
+}
+
+fn form<'a>(modules: impl Iterator<Item = &'a Arc<Module>>) -> String {
+    let mut names: Vec<&str> = modules.map(|module| module.name.as_str()).collect();
+    names.sort_unstable();
+    let options = names.iter().map(|name| format!("<option>{}</option>", Escaped(name))).collect::<Vec<_>>().concat();
+    format!(
+        "<form action=\"probe\"><label for=\"target\">Probe</label> \
+         <input id=\"target\" name=\"target\" size=\"40\" required placeholder=\"https://example.com/\"> \
+         <label for=\"module\">with</label> <select id=\"module\" name=\"module\">{options}</select> \
+         <input type=\"hidden\" name=\"debug\" value=\"true\"><button>Go</button></form>\n"
+    )
+}
+
+fn series_table(rows: &[SeriesRow], now: SystemTime) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let body: String = rows.iter().take(ROWS_SHOWN).map(|row| series_row(row, now)).collect();
+    let note = if rows.len() > ROWS_SHOWN {
+        format!("<p>Only the first {ROWS_SHOWN} of {} series are listed; /metrics has all.</p>\n", rows.len())
+    } else {
+        String::new()
+    };
+    table(
+        "Scheduled series",
+        "State|Target|Job|Module|Last run|Took|TLS|Certificate|Details",
+        &(body + "</table>\n" + &note),
+    )
+}
+
+fn series_row(row: &SeriesRow, now: SystemTime) -> String {
+    let age = row.last_run.map_or("never".into(), |at| age(now.duration_since(at).unwrap_or_default()));
+    let report = row.report.as_deref();
+    let took = report.map_or(String::new(), |report| seconds(report.elapsed));
+    let version = report.and_then(|r| r.tls()?.version).map_or(String::new(), |version| version.to_string());
+    let days = report.and_then(|report| certificate_end(report, now)).unwrap_or_default();
+    let logs = report.map_or(String::new(), |_| format!("<a href=\"logs?{}\">logs</a>", Escaped(&query_of(row))));
+    format!(
+        "<tr><td>{}</td><td>{}{}</td><td>{}</td><td>{}</td><td>{age}</td><td>{took}</td><td>{version}</td>\
+         <td>{days}</td><td>{logs}</td></tr>\n",
+        report.map_or("<span class=\"dim\">not yet probed</span>".into(), state_cell),
+        Escaped(row.key.get("instance")),
+        further_labels(row),
+        Escaped(row.key.get("job")),
+        Escaped(row.key.get("module")),
+    )
+}
+
+/// State in words, with phase and reason, and the attempts when there were several.
+fn state_cell(report: &ProbeReport) -> String {
+    let attempts = if report.attempts > 1 { format!(" ({} attempts)", report.attempts) } else { String::new() };
+    match &report.failure {
+        None => format!("<span class=\"ok\">ok</span>{attempts}"),
+        Some(Failure { phase, reason, cause }) => {
+            format!("<span class=\"bad\" title=\"{}\">failed {phase}: {reason}</span>{attempts}", Escaped(cause))
+        }
+    }
+}
+
+/// The edge, and the user's own labels.
+fn further_labels(row: &SeriesRow) -> String {
+    let further = row.key.labels().iter().filter(|(name, _)| !matches!(name.as_str(), "job" | "instance" | "module"));
+    further
+        .map(|(name, value)| format!(" <span class=\"dim\">{}={}</span>", Escaped(name), Escaped(value)))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+/// Days until the first presented certificate ends, with the date.
+fn certificate_end(report: &ProbeReport, now: SystemTime) -> Option<String> {
+    let end = report.tls()?.chain.iter().map(|certificate| certificate.not_after).min()?;
+    let date = show::utc(end);
+    let left = show::days_left(end, show::unix_seconds(now));
+    let words = if left < 0 { format!("expired {} d ago", -left) } else { format!("{left} d") };
+    Some(format!("<span title=\"{date}\">{words}</span> <span class=\"dim\">{}</span>", &date[..10]))
+}
+
+/// The query that leads `/logs` to exactly this series.
+fn query_of(row: &SeriesRow) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(row.key.labels()).finish()
+}
+
+fn history_table(state: &State) -> String {
+    let remembered = state.board.history();
+    let body: String = remembered.iter().rev().map(|(id, report)| history_row(*id, report)).collect();
+    let body = if body.is_empty() { "<tr><td colspan=\"6\">none yet</td></tr>\n".into() } else { body };
+    table("Recent probes on demand", "State|Target|Module|When|Took|Details", &(body + "</table>\n"))
+}
+
+fn history_row(id: u64, report: &ProbeReport) -> String {
+    format!(
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td><a href=\"logs?id={id}\">logs</a></td></tr>\n",
+        state_cell(report),
+        Escaped(&report.job.shown_target()),
+        Escaped(report.module.name.as_str()),
+        show::utc(show::unix_seconds(report.started)),
+        seconds(report.elapsed),
+    )
+}
+
+/// The beginning of a table, then `rest`, which closes it.
+fn table(caption: &str, columns: &str, rest: &str) -> String {
+    let heads =
+        columns.split('|').map(|column| format!("<th scope=\"col\">{column}</th>")).collect::<Vec<_>>().concat();
+    format!("<table><caption>{caption}</caption>\n<tr>{heads}</tr>\n{rest}")
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.3} s", took.as_secs_f64())
+}
+
+fn age(since: Duration) -> String {
+    match since.as_secs() {
+        s @ 0..120 => format!("{s} s ago"),
+        s @ 120..7_200 => format!("{} min ago", s / 60),
+        s @ 7_200..172_800 => format!("{} h ago", s / 3_600),
+        s => format!("{} d ago", s / 86_400),
+    }
+}
+
+/// Text that cannot become markup, in elements and in quoted attributes.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in show::visible(self.0).chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_and_control_characters_are_escaped() {
+        assert_eq!(Escaped("<a href='x'>&\"\x1b").to_string(), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;\\u001b");
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, expected) in
+            [(0, "0 s ago"), (119, "119 s ago"), (120, "2 min ago"), (7_200, "2 h ago"), (172_800, "2 d ago")]
+        {
+            assert_eq!(age(Duration::from_secs(seconds)), expected);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `/probe`: one target through one module, now; the answer is its metrics, or its debug report.
+
+use super::{Active, State, params::Params, reply, timeout};
+use crate::engine::Limits;
+use crate::metrics::{Row, render, to_text};
+use crate::model::{Job, Module, ModuleName, ProbeReport, Prober, Retry};
+use crate::show;
+use axum::extract::{self, RawQuery};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The module of a request that names none.
+const DEFAULT_MODULE: &str = "http_2xx";
+
+/// Any method will do; only the query and the scrape's timeout are read. When the client goes, so does the probe.
+pub(super) async fn probe(
+    extract::State(state): extract::State<Arc<State>>,
+    headers: HeaderMap,
+    query: RawQuery,
+) -> Response {
+    let params = Params::read(&query);
+    let order = match Order::read(&state, &headers, &params) {
+        Ok(order) => order,
+        Err((status, text)) => return reply::line(status, &text),
+    };
+    let limits = Limits { timeout: order.timeout, budget: order.timeout };
+    let report = Arc::new(order.active.engine.run(&order.job, limits).await);
+    state.board.remember(Arc::clone(&report));
+    if params.get("debug") == Some("true") {
+        return reply::text(debug_text(&state, &report));
+    }
+    reply::exposition(&headers, exposition_of(&report))
+}
+
+/// The debug report of a probe, as `/probe?debug=true` and `/logs` serve it.
+pub(super) fn debug_text(state: &State, report: &ProbeReport) -> String {
+    let metrics = to_text(&exposition_of(report));
+    show::debug(report, &metrics, state.options.log_format, state.options.prober_level)
+}
+
+fn exposition_of(report: &ProbeReport) -> String {
+    render(&[Row { labels: &[], report: Some(report), series: None }], None)
+}
+
+/// A request that can be carried out.
+struct Order {
+    active: Arc<Active>,
+    job: Job,
+    timeout: Duration,
+}
+
+impl Order {
+    /// Checks in `blackbox_exporter`'s order: module, timeout, target, hostname.
+    fn read(state: &State, headers: &HeaderMap, params: &Params) -> Result<Self, (StatusCode, String)> {
+        let bad = |text: String| (StatusCode::BAD_REQUEST, text);
+        let active = state.active();
+        let name = params.get("module").unwrap_or(DEFAULT_MODULE);
+        let Some(module) = active.engine.module(name) else {
+            state.count_unknown_module();
+            return Err(bad(format!("Unknown module {name:?}")));
+        };
+        let timeout = scrape_timeout(headers).and_then(|header| {
+            let offset = state.options.timeout_offset;
+            timeout::limit(module.timeout, header, offset)
+        });
+        let timeout = timeout.map_err(|why| {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("Failed to parse timeout from Prometheus header: {why}"))
+        })?;
+        let target = params.get("target").ok_or_else(|| bad("Target parameter is missing".into()))?;
+        let hostname = params.get("hostname");
+        if let Some((configured, asked)) = configured_host(module).zip(hostname)
+            && configured != asked
+        {
+            return Err(bad(format!(
+                "host header defined both in module configuration ({configured}) and with URL-parameter 'hostname' \
+                 ({asked})"
+            )));
+        }
+        let job = Job {
+            module: ModuleName::new(name),
+            target: target.into(),
+            hostname: hostname.map(Into::into),
+            connect_to: None,
+            retry: Retry::NONE,
+        };
+        Ok(Self { job, timeout, active: Arc::clone(&active) })
+    }
+}
+
+fn scrape_timeout(headers: &HeaderMap) -> Result<Option<&str>, String> {
+    let not_text = |_| "it is not text".to_owned();
+    headers.get(timeout::HEADER).map(HeaderValue::to_str).transpose().map_err(not_text)
+}
+
+/// The Host header that the module's own headers set.
+fn configured_host(module: &Module) -> Option<&str> {
+    let value = match &module.prober {
+        Prober::Http(http) => http.headers.iter().find(|(name, _)| name == header::HOST).map(|(_, value)| value),
+        Prober::WebSocket(ws) => {
+            ws.headers.iter().find(|entry| entry.name == header::HOST).and_then(|entry| entry.values.first())
+        }
+        Prober::Tls(_) => None,
+    };
+    value.and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,128 @@
+//! What the endpoints share: the active configuration, the board, and the exporter's own condition.
+
+use super::prefix::{ExternalUrl, Prefix};
+use crate::board::Board;
+use crate::engine::Engine;
+use crate::show::LogFormat;
+use arc_swap::ArcSwap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::{mpsc, oneshot};
+use tracing::Level;
+
+/// What stays the same from start to end.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The path all endpoints live under.
+    pub prefix: Prefix,
+    /// Where people reach the exporter; `/` leads there when there is a prefix.
+    pub external_url: Option<ExternalUrl>,
+    /// Seconds taken off the scrape's timeout.
+    pub timeout_offset: f64,
+    /// How the log lines of debug reports are written.
+    pub log_format: LogFormat,
+    /// The least severe level that debug reports show.
+    pub prober_level: Level,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            prefix: Prefix::default(),
+            external_url: None,
+            timeout_offset: 0.5,
+            log_format: LogFormat::Logfmt,
+            prober_level: Level::INFO,
+        }
+    }
+}
+
+/// What a reload replaces, all of it at once.
+pub struct Active {
+    /// The modules, ready to run.
+    pub engine: Arc<Engine>,
+    /// The configuration, secrets masked.
+    pub yaml: Arc<str>,
+}
+
+/// Somebody asked for a reload, and waits here for its outcome.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+/// Everything the endpoints share.
+pub struct State {
+    pub(super) options: Options,
+    pub(super) board: Arc<Board>,
+    pub(super) reload: mpsc::Sender<ReloadRequest>,
+    active: ArcSwap<Active>,
+    last_reload: Mutex<LastReload>,
+    unknown_modules: AtomicU64,
+    draining: AtomicBool,
+}
+
+/// How the last reload went, and when one last succeeded.
+#[derive(Clone, Copy)]
+pub(super) struct LastReload {
+    pub(super) ok: bool,
+    pub(super) succeeded_at: SystemTime,
+}
+
+impl State {
+    /// The state at start; the first configuration counts as a successful reload.
+    pub fn new(active: Active, board: Arc<Board>, reload: mpsc::Sender<ReloadRequest>, options: Options) -> Self {
+        Self {
+            options,
+            board,
+            reload,
+            active: ArcSwap::from_pointee(active),
+            last_reload: Mutex::new(LastReload { ok: true, succeeded_at: SystemTime::now() }),
+            unknown_modules: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Replaces the configuration; running probes finish on the one they began with. Counts as a successful reload.
+    pub fn activate(&self, active: Active) {
+        self.active.store(Arc::new(active));
+        self.reload_succeeded();
+    }
+
+    /// Notes a successful reload that had nothing to replace.
+    pub fn reload_succeeded(&self) {
+        *self.lock() = LastReload { ok: true, succeeded_at: SystemTime::now() };
+    }
+
+    /// Notes a failed reload. The configuration stays, and so does the time of the last success.
+    pub fn reload_failed(&self) {
+        self.lock().ok = false;
+    }
+
+    /// From now on `/-/ready` says no, so that nobody sends new work.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn active(&self) -> Arc<Active> {
+        self.active.load_full()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn last_reload(&self) -> LastReload {
+        *self.lock()
+    }
+
+    pub(super) fn count_unknown_module(&self) {
+        self.unknown_modules.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn unknown_modules(&self) -> u64 {
+        self.unknown_modules.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LastReload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,86 @@
+//! The presented certificates and the verdict on them, as indented lines.
+
+use super::{text::visible, time::days_left, time::utc};
+use crate::model::{Certificate, CheckResult, TlsFacts, Verdict};
+use std::fmt::Write as _;
+
+/// More names of one certificate are counted, not listed.
+const NAMES_SHOWN: usize = 12;
+
+/// Every certificate, leaf first, each line behind `indent`. `now` is in Unix seconds.
+pub(super) fn chain_lines(tls: &TlsFacts, now: i64, indent: &str) -> String {
+    let mut out = String::new();
+    for (position, certificate) in tls.chain.iter().enumerate() {
+        let label = if position == 0 { "leaf".to_owned() } else { position.to_string() };
+        let title = if certificate.self_issued { " (self-issued)" } else { "" };
+        line(&mut out, indent, &format!("{label:<5} {}{title}", or_none(&certificate.subject)));
+        line(&mut out, indent, &format!("      issuer  {}", or_none(&certificate.issuer)));
+        if let Some(names) = names(certificate) {
+            line(&mut out, indent, &format!("      names   {names}"));
+        }
+        line(&mut out, indent, &format!("      valid   {}", validity(certificate, now)));
+        let signature = &certificate.signature_algorithm;
+        line(
+            &mut out,
+            indent,
+            &format!("      key     {}, signed with {}", visible(&certificate.key), visible(signature)),
+        );
+    }
+    out
+}
+
+/// The four checks, each fine or with its reason.
+pub(super) fn verdict_lines(verdict: &Verdict, indent: &str) -> String {
+    let mut out = String::new();
+    for (name, check) in checks(verdict) {
+        let outcome = check.as_ref().err().map_or("ok".into(), |(reason, why)| format!("{reason}: {}", visible(why)));
+        line(&mut out, indent, &format!("{name:<8}  {outcome}"));
+    }
+    if verdict.ignored && verdict.failure().is_some() {
+        line(&mut out, indent, "          (ignored: the module has insecure_skip_verify)");
+    }
+    out
+}
+
+/// The checks by name, in the documented order.
+pub(super) fn checks(verdict: &Verdict) -> [(&'static str, &CheckResult); 4] {
+    [("proof", &verdict.proof), ("validity", &verdict.validity), ("chain", &verdict.chain), ("name", &verdict.name)]
+}
+
+/// The names a certificate is for, or `None` when it has none.
+pub(super) fn names(certificate: &Certificate) -> Option<String> {
+    let total = certificate.dns_names.len() + certificate.ip_addresses.len();
+    let addresses = certificate.ip_addresses.iter().map(ToString::to_string);
+    let shown: Vec<String> = certificate.dns_names.iter().cloned().chain(addresses).take(NAMES_SHOWN).collect();
+    let more = if total > shown.len() { format!(" and {} more", total - shown.len()) } else { String::new() };
+    (total > 0).then(|| format!("{}{more}", visible(&shown.join(", "))))
+}
+
+/// `29 days left`, `expired 3 days ago`, `not valid for another 4 days`.
+pub(super) fn remaining(certificate: &Certificate, now: i64) -> String {
+    let left = days_left(certificate.not_after, now);
+    if certificate.not_before > now {
+        format!("not valid for another {}", days(days_left(certificate.not_before, now) + 1))
+    } else if left < 0 {
+        format!("expired {} ago", days(-left))
+    } else {
+        format!("{} left", days(left))
+    }
+}
+
+fn validity(certificate: &Certificate, now: i64) -> String {
+    let (from, to) = (utc(certificate.not_before), utc(certificate.not_after));
+    format!("{from} to {to}: {}", remaining(certificate, now))
+}
+
+fn days(count: i64) -> String {
+    if count == 1 { "1 day".into() } else { format!("{count} days") }
+}
+
+fn or_none(name: &str) -> std::borrow::Cow<'_, str> {
+    if name.is_empty() { "(empty)".into() } else { visible(name) }
+}
+
+fn line(out: &mut String, indent: &str, text: &str) {
+    writeln!(out, "{indent}{text}").expect("a String takes everything");
+}

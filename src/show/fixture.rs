@@ -1,0 +1,136 @@
+//! Reports for the tests of this folder: one HTTPS probe that went well, and the same probe failed.
+
+use crate::model::{
+    Body, Certificate, Failure, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, Phase,
+    ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict, WebSocketModule,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+const DAY: i64 = 86_400;
+/// 2026-01-02 00:00:00 UTC.
+pub(super) const NOW: i64 = 1_767_312_000;
+
+pub(super) fn success() -> ProbeReport {
+    report("https://user:hunter2@www.example.com/x?q=1", Prober::Http(Box::new(http_module())))
+}
+
+pub(super) fn failed(phase: Phase, reason: Reason) -> ProbeReport {
+    ProbeReport { failure: Some(Failure::new(phase, reason, "what was\nfound")), ..success() }
+}
+
+pub(super) fn report(target: &str, prober: Prober) -> ProbeReport {
+    let name = ModuleName::new("site");
+    ProbeReport {
+        job: Job { module: name.clone(), target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE },
+        module: Arc::new(Module { name, timeout: None, prober, yaml: "prober: http\n".into() }),
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs()),
+        elapsed: Duration::from_millis(100),
+        timeout: Duration::from_secs(5),
+        hops: vec![hop()],
+        failure: None,
+        attempts: 1,
+        retried_after: None,
+    }
+}
+
+pub(super) fn hop() -> Hop {
+    let mut hop = Hop {
+        url: "https://www.example.com/x?q=1".into(),
+        host_header: "www.example.com".into(),
+        lookup: Some(Lookup {
+            host: "www.example.com".into(),
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+            chosen: Some("192.0.2.7".parse().unwrap()),
+            took: Duration::from_millis(10),
+        }),
+        peer: Some("192.0.2.7:443".parse().unwrap()),
+        tls: Some(tls()),
+        http: Some(HttpFacts { status: 200, version: 2.0, body_length: 12, ..HttpFacts::default() }),
+        ..Hop::default()
+    };
+    for (phase, took) in [(Phase::Resolve, 10), (Phase::Connect, 20), (Phase::Tls, 40), (Phase::Processing, 30)] {
+        hop.times.add(phase, Duration::from_millis(took));
+    }
+    hop
+}
+
+fn tls() -> TlsFacts {
+    TlsFacts {
+        server_name: "www.example.com".into(),
+        sni_sent: true,
+        completed: true,
+        version: Some(TlsVersion::Tls13),
+        cipher: Some("TLS_AES_128_GCM_SHA256".into()),
+        group: Some("X25519MLKEM768".into()),
+        alpn: Some("h2".into()),
+        client_cert_requested: Some(false),
+        chain: vec![certificate()].into(),
+        ocsp_stapled: false,
+        verdict: Some(Verdict {
+            proof: Ok(()),
+            validity: Ok(()),
+            chain: Ok(()),
+            name: Ok(()),
+            paths: None,
+            ignored: false,
+        }),
+    }
+}
+
+pub(super) fn certificate() -> Certificate {
+    Certificate {
+        subject: "CN=www.example.com".into(),
+        issuer: "CN=Example CA".into(),
+        serial: "01".into(),
+        not_before: NOW - 10 * DAY,
+        not_after: NOW + 20 * DAY,
+        dns_names: vec!["www.example.com".into(), "*.example.org".into()],
+        key: "ECDSA P-256".into(),
+        signature_algorithm: "ecdsa-with-SHA256".into(),
+        ..Certificate::default()
+    }
+}
+
+pub(super) fn http_module() -> HttpModule {
+    HttpModule {
+        ip: IpPreference::default(),
+        valid_status_codes: Vec::new(),
+        valid_http_versions: Vec::new(),
+        method: http::Method::GET,
+        headers: Vec::new(),
+        http_headers: Vec::new(),
+        body: Body::None,
+        body_size_limit: None,
+        compression: None,
+        follow_redirects: true,
+        fail_if_ssl: false,
+        fail_if_not_ssl: false,
+        fail_if_body_matches: Vec::new(),
+        fail_if_body_not_matches: Vec::new(),
+        fail_if_header_matches: Vec::new(),
+        fail_if_header_not_matches: Vec::new(),
+        enable_http2: true,
+        auth: None,
+        tls: TlsOptions::default(),
+    }
+}
+
+pub(super) fn websocket_module() -> WebSocketModule {
+    WebSocketModule {
+        ip: IpPreference::default(),
+        tls: TlsOptions::default(),
+        auth: None,
+        headers: Vec::new(),
+        subprotocols: vec!["chat".into()],
+        origin: None,
+        ping: false,
+        query_response: Vec::new(),
+    }
+}
+
+pub(super) fn tls_module() -> TlsModule {
+    TlsModule { ip: IpPreference::default(), tls: TlsOptions::default(), fail_if_expires_within: Duration::ZERO }
+}

@@ -1,0 +1,224 @@
+//! A report as a page of text: verdict, each hop with its times and names, the chain, what is wrong and what to do.
+
+use super::{chain, curl, names, remedy, text::millis, text::visible, unix_seconds, verdict_line};
+use crate::model::{Failure, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, TlsFacts, WebSocketFacts};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Columns of a bar that lasts as long as the whole hop.
+const BAR: usize = 40;
+
+/// What happened, for a person at a terminal. No colours; every line ends with a newline.
+pub fn human(report: &ProbeReport) -> String {
+    let mut out = Lines(verdict_line(report) + "\n");
+    if let Some(failure) = &report.failure {
+        out.field("why", failure.reason.explain());
+        out.field("cause", &failure.cause);
+    }
+    if let Some(advice) = remedy(report) {
+        out.field("do", &advice);
+    }
+    attempts(&mut out, report);
+    for (index, hop) in report.hops.iter().enumerate() {
+        let failed = report.failure.as_ref().filter(|_| index + 1 == report.hops.len());
+        hop_page(&mut out, report, (hop, failed));
+    }
+    if let Some(line) = curl(report) {
+        out.push(&format!("\nrepeat it with\n  {line}"));
+    }
+    out.0
+}
+
+fn attempts(out: &mut Lines, report: &ProbeReport) {
+    if let Some(first) = &report.retried_after {
+        let text = format!("{} (the first failed: {}: {})", report.attempts, first.phase, first.reason);
+        out.field("attempts", &text);
+    }
+}
+
+fn hop_page(out: &mut Lines, report: &ProbeReport, (hop, failed): (&Hop, Option<&Failure>)) {
+    out.push(&format!("\n{}", visible(&hop.url)));
+    identities(out, report, hop);
+    waterfall(out, &hop.times, failed.map(|failure| failure.phase));
+    if let Some(http) = &hop.http {
+        response(out, http);
+    }
+    if let Some(websocket) = &hop.websocket {
+        exchange(out, websocket);
+    }
+    if let Some(tls) = &hop.tls {
+        handshake(out, tls, unix_seconds(report.started));
+    }
+}
+
+/// Address, SNI and Host; and a note for each pair that disagrees.
+fn identities(out: &mut Lines, report: &ProbeReport, hop: &Hop) {
+    let address = hop.peer.map_or_else(|| "none".into(), |peer| peer.to_string());
+    let others = hop.lookup.as_ref().map_or(0, |lookup| lookup.addresses.len().saturating_sub(1));
+    let more = if others > 0 { format!(" (one of {} addresses)", others + 1) } else { String::new() };
+    out.field("address", &format!("{address}{more}"));
+    if let Some(sni) = names::sni_words(hop) {
+        out.field("SNI", &sni);
+    }
+    if !hop.host_header.is_empty() {
+        out.field("Host", &hop.host_header);
+    }
+    for clash in names::clashes(report, hop) {
+        out.field("note", &clash);
+    }
+}
+
+/// One bar per phase, each beginning where the one before ended.
+fn waterfall(out: &mut Lines, times: &PhaseTimes, failed: Option<Phase>) {
+    let total: Duration = times.iter().map(|(_, took)| took).sum();
+    let mut start = Duration::ZERO;
+    for (phase, took) in times.iter() {
+        let (from, to) = (column(start, total), column(start + took, total));
+        let bar = format!("{}{}", " ".repeat(from.min(BAR - 1)), "#".repeat(to.saturating_sub(from).max(1)));
+        let mark = if failed == Some(phase) { "  <- failed" } else { "" };
+        out.push(&format!("  {phase:<10} {:>10}  |{bar:<BAR$}|{mark}", millis(took)));
+        start += took;
+    }
+}
+
+/// Where a moment of a hop that lasts `total` lies on the bar: 0 to [`BAR`].
+fn column(at: Duration, total: Duration) -> usize {
+    let whole = total.as_micros().max(1);
+    usize::try_from(at.as_micros() * BAR as u128 / whole).unwrap_or(BAR).min(BAR)
+}
+
+fn response(out: &mut Lines, http: &HttpFacts) {
+    let length = http.content_length.map_or(String::new(), |n| format!(", Content-Length {n}"));
+    out.field(
+        "response",
+        &format!("{} HTTP/{:.1}, {} bytes read{length}", http.status, http.version, http.body_length),
+    );
+    if let Some(location) = &http.redirect {
+        out.field("redirect", &format!("to {location}"));
+    }
+    if let Some(hsts) = http.hsts {
+        out.field("HSTS", &format!("max-age {}", hsts.max_age));
+    }
+}
+
+fn exchange(out: &mut Lines, websocket: &WebSocketFacts) {
+    let mut parts = vec![if websocket.upgraded { "upgraded".to_owned() } else { "not upgraded".to_owned() }];
+    parts.extend(websocket.subprotocol.as_ref().map(|name| format!("subprotocol {name}")));
+    parts.extend(websocket.ping_rtt.map(|rtt| format!("ping {}", millis(rtt))));
+    parts.push(format!("{} messages received", websocket.messages));
+    parts.extend(websocket.close_code.map(|code| format!("close code {code}")));
+    out.field("WebSocket", &parts.join(", "));
+}
+
+fn handshake(out: &mut Lines, tls: &TlsFacts, now: i64) {
+    let mut parts: Vec<String> = tls.version.map(|version| version.to_string()).into_iter().collect();
+    parts.extend(tls.cipher.clone());
+    parts.extend(tls.group.clone());
+    parts.push(tls.alpn.as_ref().map_or("no ALPN".into(), |protocol| format!("ALPN {protocol}")));
+    parts.extend((!tls.completed).then(|| "handshake not completed".into()));
+    parts.extend((tls.client_cert_requested == Some(true)).then(|| "client certificate requested".into()));
+    parts.extend(tls.ocsp_stapled.then(|| "OCSP staple".into()));
+    out.field("TLS", &parts.join(", "));
+    if let Some(verdict) = &tls.verdict {
+        out.push("  checks");
+        out.0.push_str(&chain::verdict_lines(verdict, "    "));
+    }
+    if !tls.chain.is_empty() {
+        out.push("  chain");
+        out.0.push_str(&chain::chain_lines(tls, now, "    "));
+    }
+}
+
+/// The page so far.
+struct Lines(String);
+
+impl Lines {
+    fn push(&mut self, line: &str) {
+        writeln!(self.0, "{line}").expect("a String takes everything");
+    }
+
+    /// A named value; what a peer may have supplied is made visible here.
+    fn field(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.push(&format!("  {name:<10} {}", visible(value)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::model::Reason;
+
+    #[test]
+    fn a_success_reads_from_verdict_to_command() {
+        let page = human(&fixture::success());
+        let expected = "\
+ok  https://user:xxxxx@www.example.com/x?q=1  module site, 100.0 ms
+
+https://www.example.com/x?q=1
+  address    192.0.2.7:443
+  SNI        www.example.com
+  Host       www.example.com
+  resolve       10.0 ms  |####                                    |
+  connect       20.0 ms  |    ########                            |
+  tls           40.0 ms  |            ################            |
+  processing    30.0 ms  |                            ############|
+  response   200 HTTP/2.0, 12 bytes read
+  TLS        TLS 1.3, TLS_AES_128_GCM_SHA256, X25519MLKEM768, ALPN h2
+  checks
+    proof     ok
+    validity  ok
+    chain     ok
+    name      ok
+  chain
+    leaf  CN=www.example.com
+          issuer  CN=Example CA
+          names   www.example.com, *.example.org
+          valid   2025-12-23 00:00:00 UTC to 2026-01-22 00:00:00 UTC: 20 days left
+          key     ECDSA P-256, signed with ecdsa-with-SHA256
+
+repeat it with
+  curl -v --connect-to www.example.com:443:192.0.2.7:443 'https://www.example.com/x?q=1'
+";
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn a_failure_says_why_where_and_what_to_do() {
+        let mut report = fixture::failed(Phase::Tls, Reason::CertExpired);
+        let tls = report.hops[0].tls.as_mut().unwrap();
+        let verdict = tls.verdict.as_mut().unwrap();
+        verdict.validity = Err((Reason::CertExpired, "the leaf ended".into()));
+        let mut old = fixture::certificate();
+        old.not_after = fixture::NOW - 3 * 86_400;
+        tls.chain = vec![old].into();
+        let page = human(&report);
+        for part in [
+            "FAILED tls: cert_expired  https://user:xxxxx@",
+            "  why        A certificate of the path is past its last day.\n",
+            "  cause      what was\\nfound\n",
+            "  do         renew the certificate of \"CN=www.example.com\", which ended on 2025-12-30 00:00:00 UTC\n",
+            "################            |  <- failed\n",
+            "    validity  cert_expired: the leaf ended\n",
+            "expired 3 days ago",
+        ] {
+            assert!(page.contains(part), "{part} is missing in:\n{page}");
+        }
+        assert!(!page.contains("hunter2"));
+    }
+
+    #[test]
+    fn what_a_peer_sent_cannot_steer_the_terminal() {
+        let mut report = fixture::success();
+        let http = report.hops[0].http.as_mut().unwrap();
+        http.redirect = Some("/\x1b]0;owned\x07".into());
+        let mut evil = fixture::certificate();
+        evil.subject = "CN=\u{202e}evil\r\n".into();
+        evil.dns_names = vec!["\x1b[2J".into()];
+        report.hops[0].tls.as_mut().unwrap().chain = vec![evil].into();
+        let page = human(&report);
+        assert!(page.chars().all(|c| c == '\n' || !super::super::text::is_hidden(c)), "{page:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The whole report as JSON with stable keys: seconds and Unix times as numbers, absent facts as null, no secrets.
+
+use super::{chain, curl, remedy, unix_seconds};
+use crate::model::{Certificate, Failure, Hop, HttpFacts, PhaseTimes, ProbeReport, TlsFacts, Verdict, WebSocketFacts};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Everything the probe found.
+pub fn json(report: &ProbeReport) -> Value {
+    json!({
+        "target": report.job.shown_target(),
+        "module": report.module.name.as_str(),
+        "prober": report.module.prober.kind().to_string(),
+        "hostname": report.job.hostname.as_deref(),
+        "connect_to": report.job.connect_to.as_ref().map(ToString::to_string),
+        "success": report.is_success(),
+        "failure": report.failure.as_ref().map(failure),
+        "remedy": remedy(report),
+        "attempts": report.attempts,
+        "first_attempt_failure": report.first_failure().map(failure),
+        "started": unix_seconds(report.started),
+        "duration_seconds": seconds(report.elapsed),
+        "timeout_seconds": seconds(report.timeout),
+        "phases": phases(&report.times()),
+        "redirects": report.redirects(),
+        "hops": report.hops.iter().map(hop).collect::<Vec<_>>(),
+        "repeat_with": curl(report),
+    })
+}
+
+fn failure(failure: &Failure) -> Value {
+    json!({"phase": failure.phase.as_str(), "reason": failure.reason.as_str(), "cause": failure.cause})
+}
+
+fn phases(times: &PhaseTimes) -> Value {
+    times.iter().map(|(phase, took)| (phase.to_string(), seconds(took))).collect::<Map<_, _>>().into()
+}
+
+fn hop(hop: &Hop) -> Value {
+    json!({
+        "url": hop.url,
+        "host_header": Some(&hop.host_header).filter(|host| !host.is_empty()),
+        "phases": phases(&hop.times),
+        "lookup": hop.lookup.as_ref().map(|lookup| json!({
+            "host": lookup.host,
+            "addresses": lookup.addresses,
+            "chosen": lookup.chosen,
+            "duration_seconds": seconds(lookup.took),
+        })),
+        "peer": hop.peer,
+        "tls": hop.tls.as_ref().map(tls),
+        "http": hop.http.as_ref().map(http),
+        "websocket": hop.websocket.as_ref().map(websocket),
+    })
+}
+
+fn tls(tls: &TlsFacts) -> Value {
+    json!({
+        "server_name": tls.server_name,
+        "sni_sent": tls.sni_sent,
+        "completed": tls.completed,
+        "version": tls.version.map(|version| version.to_string()),
+        "cipher": tls.cipher,
+        "group": tls.group,
+        "alpn": tls.alpn,
+        "client_cert_requested": tls.client_cert_requested,
+        "ocsp_stapled": tls.ocsp_stapled,
+        "verdict": tls.verdict.as_ref().map(verdict),
+        "chain": tls.chain.iter().map(certificate).collect::<Vec<_>>(),
+    })
+}
+
+fn verdict(verdict: &Verdict) -> Value {
+    let mut all = Map::new();
+    for (name, check) in chain::checks(verdict) {
+        let failed = check.as_ref().err();
+        let outcome = json!({
+            "ok": failed.is_none(),
+            "reason": failed.map(|(reason, _)| reason.as_str()),
+            "cause": failed.map(|(_, cause)| cause),
+        });
+        all.insert(name.into(), outcome);
+    }
+    all.insert("ignored".into(), verdict.ignored.into());
+    all.insert("last_path_expiry".into(), verdict.paths.map(|paths| paths.expiry).into());
+    all.into()
+}
+
+fn certificate(certificate: &Certificate) -> Value {
+    json!({
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "fingerprint_sha256": certificate.fingerprint_sha256,
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "dns_names": certificate.dns_names,
+        "ip_addresses": certificate.ip_addresses,
+        "key": certificate.key,
+        "signature_algorithm": certificate.signature_algorithm,
+        "self_issued": certificate.self_issued,
+        "is_ca": certificate.is_ca,
+    })
+}
+
+/// Header values stay out: a response may set cookies.
+fn http(http: &HttpFacts) -> Value {
+    json!({
+        "status": http.status,
+        "version": http.version,
+        "headers": http.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        "content_length": http.content_length,
+        "body_length": http.body_length,
+        "last_modified": http.last_modified,
+        "hsts": http.hsts.map(|hsts| json!({
+            "max_age": hsts.max_age, "include_subdomains": hsts.include_subdomains, "preload": hsts.preload,
+        })),
+        "redirect": http.redirect,
+    })
+}
+
+fn websocket(websocket: &WebSocketFacts) -> Value {
+    json!({
+        "upgraded": websocket.upgraded,
+        "subprotocol": websocket.subprotocol,
+        "ping_rtt_seconds": websocket.ping_rtt.map(seconds),
+        "close_code": websocket.close_code,
+        "messages": websocket.messages,
+    })
+}
+
+fn seconds(took: Duration) -> Value {
+    took.as_secs_f64().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::model::{Phase, Reason};
+
+    #[test]
+    fn facts_are_complete_and_secrets_are_not_there() {
+        let value = json(&fixture::failed(Phase::Processing, Reason::Status));
+        assert_eq!(value["success"], false);
+        assert_eq!(value["failure"]["reason"], "status");
+        assert_eq!(value["target"], "https://user:xxxxx@www.example.com/x?q=1");
+        assert_eq!(value["phases"]["tls"], 0.04);
+        assert_eq!(value["hops"][0]["peer"], "192.0.2.7:443");
+        assert_eq!(value["hops"][0]["tls"]["chain"][0]["dns_names"][1], "*.example.org");
+        assert_eq!(value["hops"][0]["tls"]["verdict"]["name"]["ok"], true);
+        assert_eq!(value["started"], fixture::NOW);
+        assert!(!value.to_string().contains("hunter2"));
+    }
+}
