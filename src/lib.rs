@@ -1,6 +1,9 @@
 //! edgeprobe: probes HTTPS, WSS and TLS endpoints, says why a probe failed, and exposes everything to Prometheus.
 
+pub mod app;
 pub mod board;
+pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod lab;
 pub mod metrics;

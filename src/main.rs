@@ -1,3 +1,8 @@
-//! The `edgeprobe` program.
+//! The `edgeprobe` program: the library's command line, and nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    edgeprobe::cli::run().await
+}

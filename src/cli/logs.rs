@@ -4,7 +4,7 @@ use super::args::{LogFormat, LogLevel};
 use std::{
     fmt::{self, Write as _},
     io,
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 use tracing::{
     Event, Subscriber,
@@ -43,7 +43,7 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = event.metadata().level().as_str();
-        let mut pairs = vec![("time", now()), ("level", level.to_owned()), ("msg", fields.message)];
+        let mut pairs = vec![("time", crate::show::rfc3339(SystemTime::now())), ("level", level.to_owned()), ("msg", fields.message)];
         pairs.extend(fields.others);
         if self.json {
             let object: serde_json::Map<_, _> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
@@ -59,11 +59,6 @@ where
         }
         writeln!(writer, "{line}")
     }
-}
-
-fn now() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    crate::show::utc_millis(now)
 }
 
 #[derive(Default)]

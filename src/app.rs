@@ -1,0 +1,243 @@
+//! Builds everything from a config, runs until told to stop, and reloads by swapping.
+//!
+//! In: where the config is, bound listeners, a shutdown. Out: nothing, or why it could not start. Start and reload go
+//! through the same [`load`].
+
+use crate::board::Board;
+use crate::config::{self, Config, ConfigError, ConfigErrors};
+use crate::engine::{Engine, Limits, SetupError};
+use crate::metrics;
+use crate::model::{Job, ProbeReport, Series};
+use crate::schedule::Schedule;
+use crate::server::{self, Active, Options, ReloadRequest, State};
+use sha2::{Digest, Sha256};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The timeout of a single probe whose module sets none.
+const SINGLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the config is.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In this file.
+    File(PathBuf),
+    /// In the program; the name appears in errors.
+    Text {
+        /// Such as `the embedded default`.
+        name: String,
+        /// The YAML.
+        text: String,
+    },
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Text { name, .. } => name.clone(),
+        }
+    }
+
+    fn read(&self) -> Result<String, ConfigErrors> {
+        match self {
+            Self::File(path) => std::fs::read_to_string(path).map_err(|e| ConfigErrors::unreadable(&self.name(), &e)),
+            Self::Text { text, .. } => Ok(text.clone()),
+        }
+    }
+}
+
+/// How the program runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the config is.
+    pub source: Source,
+    /// The endpoints' settings.
+    pub options: Options,
+    /// Probes that may run at once.
+    pub max_in_flight: usize,
+    /// Probes remembered for people.
+    pub history_limit: usize,
+    /// How often to look whether the config changed; never if `None`.
+    pub auto_reload: Option<Duration>,
+    /// What running requests and probes get after the shutdown.
+    pub grace: Duration,
+}
+
+/// A config with everything it names read and built.
+struct Loaded {
+    engine: Engine,
+    config: Config,
+    digest: [u8; 32],
+}
+
+/// Reads a config and everything it names; all faults at once.
+pub fn check(source: &Source) -> Result<(), ConfigErrors> {
+    load(source, None, 1).map(drop)
+}
+
+fn load(source: &Source, before: Option<&Engine>, max_in_flight: usize) -> Result<Loaded, ConfigErrors> {
+    let text = source.read()?;
+    let config = config::parse(&text, &source.name())?;
+    let engine = match before {
+        Some(before) => before.successor(&config.modules),
+        None => Engine::new(&config.modules, max_in_flight),
+    };
+    let digest = Sha256::digest(text.as_bytes()).into();
+    match engine {
+        Ok(engine) => Ok(Loaded { engine, config, digest }),
+        Err(errors) => {
+            let located = |error: SetupError| ConfigError {
+                line: config.line_of(&error.path),
+                path: error.path,
+                problem: error.problem,
+                remedy: String::new(),
+            };
+            Err(ConfigErrors { file: source.name(), errors: errors.into_iter().map(located).collect() })
+        }
+    }
+}
+
+/// Probes once, as the scheduler would, and without a server.
+pub async fn probe_once(source: &Source, job: impl FnOnce(&Engine) -> Result<Job, String>) -> Result<ProbeReport, String> {
+    let loaded = load(source, None, 1).map_err(|errors| errors.to_string())?;
+    let job = job(&loaded.engine)?;
+    let module = loaded.engine.module(job.module.as_str()).expect("the job was made from this engine");
+    let timeout = module.timeout.unwrap_or(SINGLE_TIMEOUT);
+    Ok(loaded.engine.run(&job, Limits { timeout, budget: timeout }).await)
+}
+
+/// The metrics of one report, in text format 0.0.4.
+pub fn metrics_text(report: &ProbeReport) -> String {
+    let row = metrics::Row { labels: &[], report: Some(report), series: None };
+    metrics::to_text(&metrics::render(&[row], None))
+}
+
+/// Runs until `shutdown` ends. The listeners are bound already: whoever starts us knows the addresses, and a port in use
+/// was told before anything else began.
+pub async fn run(
+    settings: Settings,
+    listeners: Vec<TcpListener>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ConfigErrors> {
+    let Loaded { engine, config, digest } = load(&settings.source, None, settings.max_in_flight)?;
+    let engine = Arc::new(engine);
+    let board = Arc::new(Board::new(settings.history_limit));
+    let mut schedule = Schedule::new(Arc::clone(&board));
+    schedule.apply(&engine, &config.series);
+    let (reload, requests) = mpsc::channel(1);
+    let active = Active { engine: Arc::clone(&engine), yaml: config.yaml };
+    let state = Arc::new(State::new(active, board, reload, settings.options.clone()));
+    tracing::info!(config = %settings.source.name(), modules = config.modules.len(), series = config.series.len(), "loaded the config");
+
+    let stop = CancellationToken::new();
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        let router = server::router(Arc::clone(&state));
+        servers.spawn(server::serve(listener, router, stop.clone().cancelled_owned(), settings.grace));
+    }
+    let mut reloader = Reloader { source: settings.source, schedule, state: Arc::clone(&state), engine, digest };
+    tokio::select! {
+        () = shutdown => {}
+        () = reloader.answer(requests, settings.auto_reload) => {}
+    }
+    tracing::info!("shutting down; running probes get {} s", settings.grace.as_secs_f64());
+    state.drain();
+    stop.cancel();
+    let probes_done = at_most(settings.grace, reloader.schedule.stop());
+    let servers_done = async { while servers.join_next().await.is_some() {} };
+    tokio::join!(probes_done, servers_done);
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the grace of a shutdown is no stage of a probe")]
+async fn at_most(limit: Duration, future: impl Future<Output = ()>) {
+    if tokio::time::timeout(limit, future).await.is_err() {
+        tracing::warn!("cut the probes that did not finish in time");
+    }
+}
+
+/// Swaps everything or nothing, one reload at a time, whoever asks.
+struct Reloader {
+    source: Source,
+    schedule: Schedule,
+    state: Arc<State>,
+    engine: Arc<Engine>,
+    digest: [u8; 32],
+}
+
+impl Reloader {
+    /// Answers reloads by HTTP, by SIGHUP and by the clock; ends only when dropped.
+    async fn answer(&mut self, mut requests: mpsc::Receiver<ReloadRequest>, auto: Option<Duration>) {
+        let mut hangup = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
+        let mut clock = auto.map(|every| {
+            let mut clock = interval(every);
+            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            clock.reset();
+            clock
+        });
+        loop {
+            tokio::select! {
+                Some(asker) = requests.recv() => {
+                    // Whoever asked may be gone; the reload stands all the same.
+                    let _ = asker.send(self.reload(true).map_err(|errors| errors.to_string()));
+                }
+                () = hung_up(&mut hangup) => drop(self.reload(true)),
+                () = ticked(&mut clock) => drop(self.reload(false)),
+            }
+        }
+    }
+
+    /// Reloads; an unchanged file that was only looked at by the clock counts as a success, silently.
+    fn reload(&mut self, asked: bool) -> Result<(), ConfigErrors> {
+        if !asked && self.unchanged() {
+            self.state.reload_succeeded();
+            return Ok(());
+        }
+        match load(&self.source, Some(&self.engine), 0) {
+            Ok(loaded) => {
+                self.swap(loaded);
+                Ok(())
+            }
+            Err(errors) => {
+                self.state.reload_failed();
+                tracing::error!(%errors, "the config could not be reloaded; the one before stays");
+                Err(errors)
+            }
+        }
+    }
+
+    fn unchanged(&self) -> bool {
+        self.source.read().is_ok_and(|text| Sha256::digest(text.as_bytes())[..] == self.digest)
+    }
+
+    fn swap(&mut self, Loaded { engine, config, digest }: Loaded) {
+        let (modules, series): (_, &[Series]) = (config.modules.len(), &config.series);
+        self.engine = Arc::new(engine);
+        self.digest = digest;
+        self.schedule.apply(&self.engine, series);
+        self.state.activate(Active { engine: Arc::clone(&self.engine), yaml: config.yaml });
+        tracing::info!(config = %self.source.name(), modules, series = series.len(), "reloaded the config");
+    }
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn ticked(clock: &mut Option<Interval>) {
+    match clock {
+        Some(clock) => drop(clock.tick().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,49 @@
+//! `edgeprobe probe`: one target, probed now, printed for a person, for Prometheus or as JSON.
+
+use super::{
+    args::{LogFormat, ProbeArgs, ReportFormat},
+    logs, print, source,
+};
+use crate::app;
+use crate::engine::Engine;
+use crate::model::{Job, ModuleName, Retry};
+use crate::show;
+use std::process::ExitCode;
+
+/// Probes; succeeds when the probe does.
+pub(super) async fn probe(args: ProbeArgs) -> Result<ExitCode, String> {
+    logs::start(LogFormat::Logfmt, args.level, args.level);
+    let source = source(args.config.file.clone());
+    let report = app::probe_once(&source, |engine| job(&args, engine)).await?;
+    match args.format {
+        ReportFormat::Human => print(&show::human(&report))?,
+        ReportFormat::Prometheus => print(&app::metrics_text(&report))?,
+        ReportFormat::Json => print(&format!("{:#}\n", show::json(&report)))?,
+    }
+    Ok(if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn job(args: &ProbeArgs, engine: &Engine) -> Result<Job, String> {
+    let wanted = args.module.as_deref().unwrap_or_else(|| usual_module(&args.target));
+    let Some(module) = engine.module(wanted) else {
+        let known: Vec<&str> = engine.modules().map(|module| module.name.as_str()).collect();
+        return Err(format!("unknown module `{wanted}`; the config has {}", known.join(", ")));
+    };
+    Ok(Job {
+        module: ModuleName::clone(&module.name),
+        target: args.target.as_str().into(),
+        hostname: args.hostname.as_deref().map(Into::into),
+        connect_to: args.connect_to.clone(),
+        retry: Retry::NONE,
+    })
+}
+
+/// The embedded default's module for this kind of target.
+fn usual_module(target: &str) -> &'static str {
+    match target.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+        Some("ws" | "wss") => "wss_upgrade",
+        Some("http") => "http_2xx",
+        Some("https") => "https_2xx",
+        _ => "cert_expiry",
+    }
+}
