@@ -1,7 +1,7 @@
 //! YAML in, model out: the config file, its errors, and the active config to print.
 //!
-//! Four steps: [`tree`] reads the YAML and keeps its lines, [`read`] fits it into the types of [`raw`], [`lower`] gives
-//! them meaning and fills in the defaults, [`show`] prints what came of it with secrets masked. No step ends at the first
+//! Four steps: `tree` reads the YAML and keeps its lines, `read` fits it into the types of `raw`, `lower` gives
+//! them meaning and fills in the defaults, `show` prints what came of it with secrets masked. No step ends at the first
 //! problem, so one run reports them all. No file but the config itself is opened here.
 
 mod error;

@@ -279,8 +279,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree;
     use super::*;
-    use crate::config::tree;
     use std::collections::BTreeMap;
 
     #[derive(Debug, Default, Deserialize, PartialEq)]

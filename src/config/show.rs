@@ -40,6 +40,14 @@ pub(super) fn without_user_info(text: &str) -> Cow<'_, str> {
     if shown.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(shown + rest) }
 }
 
+/// `target` as errors may show it: its user info masked, whether or not it has a scheme.
+pub(super) fn target(target: &str) -> Cow<'_, str> {
+    if target.contains("://") {
+        return without_user_info(target);
+    }
+    without_user_info(&format!("://{target}"))["://".len()..].to_owned().into()
+}
+
 fn shown(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(without_user_info(&text).into_owned()),
@@ -95,6 +103,8 @@ mod tests {
         ] {
             assert_eq!(without_user_info(text), expected);
         }
+        assert_eq!(target("u:p@h:1/x@y"), "<secret>@h:1/x@y");
+        assert_eq!(target("https://u:p@h"), "https://<secret>@h");
     }
 
     #[test]

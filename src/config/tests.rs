@@ -97,7 +97,7 @@ fn secrets_show_in_no_error_no_debug_form_and_no_printed_config() {
       http_headers: {X: {secrets: hunter2, values: ["hunter2\n"]}, Y: hunter2}
       tls_config: {key: !hunter2 x}
 jobs:
-- {job_name: j, modules: [ok], static_configs: [{targets: ["https://u:hunter2@h/", "ftp://hunter2@h"]}]}
+- {job_name: j, modules: [ok], static_configs: [{targets: ["https://u:hunter2@h/", "ftp://hunter2@h", "u:hunter2@h"]}]}
 "#;
     let errors = parse(&format!("modules:{secrets}{wrong}"), "f").unwrap_err();
     assert!(errors.errors.len() >= 9, "{errors}");
@@ -166,4 +166,16 @@ fn deprecated_and_merged_keys_mean_what_they_meant() {
     assert!(matches!(&http(1).tls.trust, Trust::Only(_)));
     assert_eq!(config.line_of("modules.b.http.tls_config.ca_file"), Some(2));
     assert!(config.modules[0].yaml.contains("follow_redirects: false") && !config.yaml.contains("no_follow"));
+}
+
+#[test]
+fn the_reference_explains_every_key() {
+    let reference = include_str!("../../docs/configuration.md");
+    let fields = include_str!("raw.rs").lines().filter_map(|line| line.trim().strip_prefix("pub(super) "));
+    let keys: Vec<_> = fields.filter_map(|field| field.split_once(": Option<")).map(|(key, _)| key).collect();
+    assert!(keys.len() > 100);
+    for key in keys {
+        let key = if key == "scheme" { "type" } else { key };
+        assert!(reference.contains(&format!("`{key}`")), "docs/configuration.md does not explain `{key}`");
+    }
 }

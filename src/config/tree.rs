@@ -241,7 +241,6 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-/// The text of a scalar.
 impl Kind {
     /// What stands here, for errors; never the value itself.
     pub(super) fn describe(&self) -> Cow<'static, str> {
@@ -307,7 +306,7 @@ mod tests {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..9 {
             let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
-            bomb += &format!("a{i}: &a{i} [{aliases}]\n");
+            bomb.push_str(&["a", &i.to_string(), ": &a", &i.to_string(), " [", &aliases, "]\n"].concat());
         }
         assert!(tree(&bomb).1[0].contains("too many values"));
         assert!(tree(&("[".repeat(100) + &"]".repeat(100))).1[0].contains("too deeply"));

@@ -2,7 +2,7 @@
 
 use super::super::error::{At, Findings, Wrong, nearest, wrong};
 use super::super::raw::{RawJob, RawRetry, RawStatic};
-use super::super::{show, value};
+use super::super::show;
 use super::{Outline, duration_or, each, later, no_duplicates};
 use crate::model::{ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Retry, Series, SeriesKey, Target};
 use std::{
@@ -20,75 +20,93 @@ const DEFAULT_MAX_BACKOFF: &str = "2s";
 
 /// The series of all jobs, in file order.
 pub(super) fn jobs(raw: &mut [RawJob], modules: &BTreeMap<String, Outline>, findings: &mut Findings) -> Vec<Series> {
+    let mut jobs = Jobs { modules, findings, series: Vec::new(), places: HashMap::new() };
     let at = At::default().key("jobs");
     let names: Vec<String> = raw.iter().map(|job| job.job_name.clone().unwrap_or_default()).collect();
-    let mut all = AllSeries::default();
     for (i, raw) in raw.iter_mut().enumerate() {
         let at = at.index(i);
         let name_at = at.key("job_name");
         if names[i].is_empty() {
-            findings.add(&name_at, wrong("no job name", "write one: it becomes the label `job`"));
+            jobs.findings.add(&name_at, wrong("no job name", "write one: it becomes the label `job`"));
         } else if names[..i].contains(&names[i]) {
-            findings
-                .add(&name_at, wrong(format!("a second job is named `{}`", names[i]), "give each job its own name"));
+            let problem = format!("a second job is named `{}`", names[i]);
+            jobs.findings.add(&name_at, wrong(problem, "give each job its own name"));
         }
-        job(raw, &at, modules, findings).add_to(&mut all, findings);
+        plan(raw, &at, &mut jobs).add_to(&mut jobs, &at);
     }
-    all.series
+    jobs.series
 }
 
-/// The series so far, and where each came from.
-#[derive(Default)]
-struct AllSeries {
+/// What is known and found so far, over all jobs.
+struct Jobs<'a> {
+    modules: &'a BTreeMap<String, Outline>,
+    findings: &'a mut Findings,
     series: Vec<Series>,
+    /// Where each series came from.
     places: HashMap<SeriesKey, At>,
 }
 
 /// A job whose settings are read.
 struct Plan<'a> {
-    at: At,
     name: &'a str,
-    modules: Vec<(&'a str, Option<ProberKind>)>,
+    modules: Vec<(&'a str, ProberKind)>,
     interval: Duration,
     retry: Retry,
     edges: Vec<Option<ConnectTo>>,
     statics: &'a [RawStatic],
 }
 
-fn job<'a>(raw: &'a mut RawJob, at: &At, outlines: &BTreeMap<String, Outline>, findings: &mut Findings) -> Plan<'a> {
-    later(findings, at, &[("file_sd_configs", raw.file_sd_configs), ("http_sd_configs", raw.http_sd_configs)]);
-    check_addresses(raw, at, findings);
-    let interval = duration_or(findings, &at.key("interval"), &mut raw.interval, DEFAULT_INTERVAL);
-    if interval < MIN_INTERVAL && value::duration(raw.interval.as_deref().unwrap_or_default()).is_ok() {
-        findings.add(&at.key("interval"), wrong("the interval is shorter than 1s", "write 1s or more"));
+/// A target and the labels of its block.
+#[derive(Clone, Copy)]
+struct Aim<'a> {
+    target: &'a str,
+    labels: &'a [(String, String)],
+}
+
+fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
+    later(jobs.findings, at, &[("file_sd_configs", raw.file_sd_configs), ("http_sd_configs", raw.http_sd_configs)]);
+    check_addresses(raw, at, jobs.findings);
+    let interval = duration_or(jobs.findings, &at.key("interval"), &mut raw.interval, DEFAULT_INTERVAL);
+    if interval.is_some_and(|interval| interval < MIN_INTERVAL) {
+        jobs.findings.add(&at.key("interval"), wrong("the interval is shorter than 1s", "write 1s or more"));
     }
-    let retry = retry(raw.retry.get_or_insert_default(), &at.key("retry"), findings);
-    let edges = edges(raw, at, findings);
-    check_modules(raw, at, interval, (outlines, findings));
-    let given = raw.static_configs.as_deref().unwrap_or_default();
-    let is_later = [raw.file_sd_configs, raw.http_sd_configs].into_iter().flatten().any(|later| later.0);
-    if !is_later && given.iter().all(|block| block.targets.as_ref().is_none_or(Vec::is_empty)) {
-        findings.add(
-            &at.key("static_configs"),
-            wrong("a job without targets", "list them in `static_configs`, under `targets`"),
-        );
+    let retry = retry(raw.retry.get_or_insert_default(), &at.key("retry"), jobs.findings);
+    let edges = edges(raw, at, jobs.findings);
+    check_modules(raw, at, interval, jobs);
+    check_has_targets(raw, at, jobs.findings);
+    Plan {
+        name: raw.job_name.as_deref().unwrap_or_default(),
+        modules: usable_modules(raw, jobs.modules),
+        interval: interval.unwrap_or_default(),
+        retry,
+        edges,
+        statics: raw.static_configs.as_deref().unwrap_or_default(),
     }
+}
+
+/// The job's modules whose prober is known, each once.
+fn usable_modules<'a>(raw: &'a RawJob, modules: &BTreeMap<String, Outline>) -> Vec<(&'a str, ProberKind)> {
     let names = raw.modules.as_deref().unwrap_or_default();
-    let modules =
-        names.iter().map(|name| (name.as_str(), outlines.get(name).and_then(|outline| outline.kind))).collect();
-    let name = raw.job_name.as_deref().unwrap_or_default();
-    Plan { at: at.clone(), name, modules, interval, retry, edges, statics: given }
+    let each_once = names.iter().enumerate().filter(|(i, name)| !names[..*i].contains(name));
+    each_once.filter_map(|(_, name)| Some((name.as_str(), modules.get(name)?.kind?))).collect()
+}
+
+fn check_has_targets(raw: &RawJob, at: &At, findings: &mut Findings) {
+    let blocks = raw.static_configs.as_deref().unwrap_or_default();
+    let is_later = [raw.file_sd_configs, raw.http_sd_configs].into_iter().flatten().any(|later| later.0);
+    if !is_later && blocks.iter().all(|block| block.targets.as_ref().is_none_or(Vec::is_empty)) {
+        let remedy = "list them in `static_configs`, under `targets`";
+        findings.add(&at.key("static_configs"), wrong("a job without targets", remedy));
+    }
 }
 
 fn check_addresses(raw: &mut RawJob, at: &At, findings: &mut Findings) {
-    let at = at.key("addresses");
-    match raw.addresses.get_or_insert_with(|| "one".to_owned()).as_str() {
-        "one" | "" => {}
-        "all" => {
-            findings.add(&at, wrong("`addresses: all` is not supported yet", "list the addresses in `connect_to`"))
-        }
-        other => findings.add(&at, wrong(format!("`{other}` is not a choice of addresses"), "write one")),
-    }
+    let refused = match raw.addresses.get_or_insert_with(|| "one".to_owned()).as_str() {
+        "one" => return,
+        "all" => wrong("`addresses: all` is not supported yet", "list the addresses in `connect_to`"),
+        other => wrong(format!("`{other}` is not a choice of addresses"), "write one"),
+    };
+    findings.add(&at.key("addresses"), refused);
 }
 
 fn edges(raw: &RawJob, at: &At, findings: &mut Findings) -> Vec<Option<ConnectTo>> {
@@ -97,11 +115,9 @@ fn edges(raw: &RawJob, at: &At, findings: &mut Findings) -> Vec<Option<ConnectTo
     no_duplicates(findings, &at, list);
     let read = |text: &String| {
         text.parse::<ConnectTo>().map(Some).map_err(|_| {
-            let problem = format!("`{}` is not an address to connect to", show::without_user_info(text));
-            wrong(
-                problem,
-                "write an address or name with an optional port, such as 203.0.113.7 or \"[2001:db8::1]:8443\"",
-            )
+            let remedy =
+                "write an address or name with an optional port, such as 203.0.113.7 or \"[2001:db8::1]:8443\"";
+            wrong(format!("`{}` is not an address to connect to", show::target(text)), remedy)
         })
     };
     each(findings, &at, Some(list), read)
@@ -110,43 +126,40 @@ fn edges(raw: &RawJob, at: &At, findings: &mut Findings) -> Vec<Option<ConnectTo
 fn retry(raw: &mut RawRetry, at: &At, findings: &mut Findings) -> Retry {
     let attempts = *raw.attempts.get_or_insert(1);
     let read = u32::try_from(attempts).ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
-    let too_many = || wrong(format!("`{attempts}` attempts"), format!("write 1 (no retry) to {MAX_ATTEMPTS}"));
-    let retry = Retry {
-        attempts: findings.take(&at.key("attempts"), read.ok_or_else(too_many)).unwrap_or(1),
-        backoff: duration_or(findings, &at.key("backoff"), &mut raw.backoff, DEFAULT_BACKOFF),
-        max_backoff: duration_or(findings, &at.key("max_backoff"), &mut raw.max_backoff, DEFAULT_MAX_BACKOFF),
-    };
-    if retry.backoff > retry.max_backoff && raw.max_backoff.as_deref().is_some_and(|text| value::duration(text).is_ok())
-    {
-        findings.add(
-            &at.key("backoff"),
-            wrong("the first pause is longer than `max_backoff`", "raise `max_backoff` or lower it"),
-        );
+    let refused = || wrong(format!("`{attempts}` attempts"), format!("write 1 (no retry) to {MAX_ATTEMPTS}"));
+    let attempts = findings.take(&at.key("attempts"), read.ok_or_else(refused));
+    let backoff = duration_or(findings, &at.key("backoff"), &mut raw.backoff, DEFAULT_BACKOFF);
+    let max_backoff = duration_or(findings, &at.key("max_backoff"), &mut raw.max_backoff, DEFAULT_MAX_BACKOFF);
+    if max_backoff.is_some() && backoff > max_backoff {
+        let problem = "the first pause is longer than `max_backoff`";
+        findings.add(&at.key("backoff"), wrong(problem, "raise `max_backoff` or lower it"));
     }
-    retry
+    Retry {
+        attempts: attempts.unwrap_or(1),
+        backoff: backoff.unwrap_or_default(),
+        max_backoff: max_backoff.unwrap_or_default(),
+    }
 }
 
-fn check_modules(
-    raw: &RawJob,
-    at: &At,
-    interval: Duration,
-    (outlines, findings): (&BTreeMap<String, Outline>, &mut Findings),
-) {
+fn check_modules(raw: &RawJob, at: &At, interval: Option<Duration>, jobs: &mut Jobs<'_>) {
     let at = at.key("modules");
     let names = raw.modules.as_deref().unwrap_or_default();
     if names.is_empty() {
-        findings.add(&at, wrong("a job without modules", "name at least one, such as [https_2xx]"));
+        jobs.findings.add(&at, wrong("a job without modules", "name at least one, such as [https_2xx]"));
     }
-    no_duplicates(findings, &at, names);
+    no_duplicates(jobs.findings, &at, names);
     for (i, name) in names.iter().enumerate() {
-        let Some(outline) = outlines.get(name) else {
-            findings.add(&at.index(i), unknown_module(name, outlines));
+        let Some(outline) = jobs.modules.get(name) else {
+            jobs.findings.add(&at.index(i), unknown_module(name, jobs.modules));
             continue;
         };
-        if let Some(timeout) = outline.timeout.filter(|timeout| *timeout > interval && !interval.is_zero()) {
+        if let (Some(timeout), Some(interval)) = (outline.timeout, interval)
+            && timeout > interval
+        {
             let problem =
                 format!("the timeout of `{name}`, {timeout:?}, is longer than the job's interval, {interval:?}");
-            findings.add(&at.index(i), wrong(problem, "raise the job's `interval` or lower the module's `timeout`"));
+            jobs.findings
+                .add(&at.index(i), wrong(problem, "raise the job's `interval` or lower the module's `timeout`"));
         }
     }
 }
@@ -162,49 +175,41 @@ fn unknown_module(name: &str, outlines: &BTreeMap<String, Outline>) -> Wrong {
 }
 
 impl Plan<'_> {
-    fn add_to(&self, all: &mut AllSeries, findings: &mut Findings) {
+    fn add_to(&self, jobs: &mut Jobs<'_>, at: &At) {
         for (i, block) in self.statics.iter().enumerate() {
-            let at = self.at.key("static_configs").index(i);
-            let labels = labels(block, &at.key("labels"), findings);
+            let at = at.key("static_configs").index(i);
+            let labels = labels(block, &at.key("labels"), jobs.findings);
             for (j, target) in block.targets.iter().flatten().enumerate() {
-                self.add_target(&at.key("targets").index(j), (target, &labels), all, findings);
+                self.add_target(jobs, &at.key("targets").index(j), Aim { target, labels: &labels });
             }
         }
     }
 
-    fn add_target(
-        &self,
-        at: &At,
-        (target, labels): (&str, &[(String, String)]),
-        all: &mut AllSeries,
-        findings: &mut Findings,
-    ) {
-        for (module, kind) in &self.modules {
-            let Some(kind) = kind else { continue };
-            if findings.take(at, check_target(target, *kind, module)).is_none() {
+    fn add_target(&self, jobs: &mut Jobs<'_>, at: &At, aim: Aim<'_>) {
+        for &(module, kind) in &self.modules {
+            if jobs.findings.take(at, check_target(aim.target, kind, module)).is_none() {
                 continue;
             }
             for edge in &self.edges {
-                let series = self.series(module, target, edge.as_ref(), labels);
-                match all.places.get(&series.key) {
-                    Some(first) => findings.add(at, duplicate(target, module, first)),
-                    None => {
-                        all.places.insert(series.key.clone(), at.clone());
-                        all.series.push(series);
-                    }
+                let series = self.series(module, edge.as_ref(), aim);
+                if let Some(first) = jobs.places.get(&series.key) {
+                    jobs.findings.add(at, duplicate(aim.target, module, first));
+                    break;
                 }
+                jobs.places.insert(series.key.clone(), at.clone());
+                jobs.series.push(series);
             }
         }
     }
 
-    fn series(&self, module: &str, target: &str, edge: Option<&ConnectTo>, labels: &[(String, String)]) -> Series {
-        let own = [("job", self.name), ("instance", target), ("module", module)];
+    fn series(&self, module: &str, edge: Option<&ConnectTo>, aim: Aim<'_>) -> Series {
+        let own = [("job", self.name), ("instance", aim.target), ("module", module)];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let edge_label = edge.map(|edge| ("edge".to_owned(), edge.to_string()));
-        let key = own.into_iter().chain(edge_label).chain(labels.iter().cloned()).collect();
+        let key = own.into_iter().chain(edge_label).chain(aim.labels.iter().cloned()).collect();
         let job = Job {
             module: ModuleName::new(module),
-            target: target.into(),
+            target: aim.target.into(),
             hostname: None,
             connect_to: edge.cloned(),
             retry: self.retry,
@@ -214,7 +219,7 @@ impl Plan<'_> {
 }
 
 fn check_target(text: &str, kind: ProberKind, module: &str) -> Result<(), Wrong> {
-    let shown = show::without_user_info(text);
+    let shown = show::target(text);
     let target = Target::parse(text, kind).map_err(|error| {
         let remedy = match kind {
             ProberKind::Http => "write a URL such as https://www.example.com/",

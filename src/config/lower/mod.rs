@@ -114,9 +114,9 @@ fn duration(findings: &mut Findings, at: &At, text: Option<&str>) -> Option<Dura
 }
 
 /// A duration; `default` is written in when none is given.
-fn duration_or(findings: &mut Findings, at: &At, text: &mut Option<String>, default: &str) -> Duration {
+fn duration_or(findings: &mut Findings, at: &At, text: &mut Option<String>, default: &str) -> Option<Duration> {
     let text = text.get_or_insert_with(|| default.to_owned());
-    duration(findings, at, Some(text)).unwrap_or_default()
+    duration(findings, at, Some(text))
 }
 
 /// A path, if given and not empty.
@@ -155,7 +155,7 @@ fn patterns(findings: &mut Findings, at: &At, list: Option<&Vec<String>>) -> Vec
 fn no_duplicates(findings: &mut Findings, at: &At, list: &[String]) {
     for (i, entry) in list.iter().enumerate() {
         if list[..i].contains(entry) {
-            let shown = show::without_user_info(entry);
+            let shown = show::target(entry);
             findings.add(&at.index(i), wrong(format!("`{shown}` stands here a second time"), "keep one of the two"));
         }
     }

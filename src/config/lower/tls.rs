@@ -13,7 +13,8 @@ pub(super) fn block(raw: &mut RawTls, at: &At, findings: &mut Findings) -> TlsMo
     TlsModule {
         ip: ip(&mut raw.preferred_ip_protocol, &mut raw.ip_protocol_fallback, at, findings),
         tls: options(raw.tls_config.as_ref(), at, findings),
-        fail_if_expires_within: duration_or(findings, &within, &mut raw.fail_if_expires_within, "0s"),
+        fail_if_expires_within: duration_or(findings, &within, &mut raw.fail_if_expires_within, "0s")
+            .unwrap_or_default(),
     }
 }
 

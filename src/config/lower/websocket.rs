@@ -35,7 +35,7 @@ pub(super) fn block(raw: &mut RawWebSocket, at: &At, findings: &mut Findings) ->
     }
 }
 
-/// Refuses what blackbox_exporter accepts here and then ignores.
+/// Refuses what `blackbox_exporter` accepts here and then ignores.
 fn refuse_ignored(raw: &RawHttpConfig, at: &At, findings: &mut Findings) {
     let keys = [
         ("oauth2", raw.oauth2),
