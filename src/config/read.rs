@@ -12,7 +12,7 @@ use serde::{
 };
 use std::fmt;
 
-/// After this many faults the rest of the file is not worth reading.
+/// With more than this many faults the rest of the file is not worth reading.
 const MAX_FAULTS: usize = 100;
 
 /// Reads `tree` as a `T`. `None` when it had to be given up; the findings say why.
@@ -32,6 +32,7 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(mut tree: Node, findings: &mut 
             break;
         }
     }
+    findings.add(&At::default(), wrong(format!("more than {MAX_FAULTS} values do not fit"), "correct these first"));
     None
 }
 
@@ -341,6 +342,14 @@ mod tests {
         let (_, errors) = outer("inner: hunter2\nmap: hunter2\nnumbers: hunter2\n");
         assert_eq!(errors.len(), 3);
         assert!(!errors.concat().contains("hunter2"), "{errors:?}");
+    }
+
+    #[test]
+    fn reading_ends_after_many_faults_and_says_so() {
+        let (value, errors) = outer(&format!("numbers: [{}]", vec!["x"; MAX_FAULTS + 1].join(", ")));
+        assert_eq!(value, None);
+        assert_eq!(errors.len(), MAX_FAULTS + 1);
+        assert!(errors.concat().contains("correct these first"));
     }
 
     #[test]

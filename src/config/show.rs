@@ -10,6 +10,9 @@ use std::{borrow::Cow, sync::Arc};
 /// A plain header whose name contains one of these has its values masked.
 const SECRET_NAME_PARTS: &[&str] = &["authorization", "cookie", "token", "secret", "password", "key"];
 
+/// A PEM text that holds a private key, perhaps beside a certificate, is masked under whatever key it stands.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
 /// `raw` as YAML, without what is unset and without secrets.
 pub(super) fn yaml(raw: &impl Serialize) -> Arc<str> {
     let value = serde_yaml::to_value(raw).expect("the raw config is made of texts, numbers, lists and maps");
@@ -50,6 +53,7 @@ pub(super) fn target(target: &str) -> Cow<'_, str> {
 
 fn shown(value: Value) -> Value {
     match value {
+        Value::String(text) if text.contains(PRIVATE_KEY) => Secret::MASK.into(),
         Value::String(text) => Value::String(without_user_info(&text).into_owned()),
         Value::Sequence(items) => items.into_iter().map(shown).collect(),
         Value::Mapping(entries) => {

@@ -20,6 +20,7 @@ pub(super) struct AuthKeys<'a> {
 /// The credentials of the block at `at`.
 pub(super) fn auth(keys: AuthKeys<'_>, at: &At, findings: &mut Findings) -> Option<Auth> {
     let token = secret_or_file(findings, at, "bearer_token", (keys.bearer_token, keys.bearer_token_file));
+    let token = token.and_then(|token| findings.take(&at.key("bearer_token"), credential(token)));
     let kinds = [keys.basic_auth.is_some(), keys.authorization.is_some(), token.is_some()];
     if kinds.iter().filter(|set| **set).count() > 1 {
         let problem = "more than one of `basic_auth`, `authorization` and `bearer_token` is set";
@@ -32,6 +33,10 @@ pub(super) fn auth(keys: AuthKeys<'_>, at: &At, findings: &mut Findings) -> Opti
 
 fn basic_auth(raw: &RawBasicAuth, at: &At, findings: &mut Findings) -> Auth {
     later(findings, at, &[("username_ref", raw.username_ref), ("password_ref", raw.password_ref)]);
+    if raw.username.as_ref().is_some_and(|name| name.contains(':')) {
+        let problem = "the user name holds a colon, which would end it (RFC 7617)";
+        findings.add(&at.key("username"), wrong(problem, "move what follows the colon to `password`"));
+    }
     let username = raw.username.as_ref().map(|name| Masked((!name.is_empty()).then(|| Secret::new(name.as_str()))));
     let username = secret_or_file(findings, at, "username", (username.as_ref(), raw.username_file.as_ref()));
     Auth::Basic {
@@ -54,7 +59,16 @@ fn authorization(raw: &mut RawAuthorization, at: &At, findings: &mut Findings) -
     if credentials.is_none() && raw.credentials_ref.is_none_or(|later: Later| !later.0) {
         findings.add(at, wrong("no credentials", "add `credentials` or `credentials_file`, or remove the block"));
     }
-    credentials.map(|credentials| Auth::Scheme { scheme, credentials })
+    let credentials = findings.take(&at.key("credentials"), credential(credentials?))?;
+    Some(Auth::Scheme { scheme, credentials })
+}
+
+/// A credential that fits in a header. The line end of a block text is no part of it.
+fn credential(text: SecretText) -> Result<SecretText, Wrong> {
+    let SecretText::Inline(secret) = text else { return Ok(text) };
+    let trimmed = secret.expose().trim();
+    value::header_value(trimmed)?;
+    Ok(SecretText::Inline(Secret::new(trimmed)))
 }
 
 /// A map of headers with several values each, in which `refuse` says which names do not belong.

@@ -5,7 +5,7 @@ use super::super::raw::{RawHeaderMatcher, RawHttp};
 use super::super::value;
 use super::client::{self, AuthKeys};
 use super::tls::{self, text_or_file};
-use super::{each, ip, later, patterns};
+use super::{each, ip, later, optional, patterns};
 use crate::model::{Body, HeaderMatcher, HttpModule};
 use http::{HeaderName, HeaderValue, Method, header};
 
@@ -37,56 +37,35 @@ pub(super) fn block(raw: &mut RawHttp, at: &At, findings: &mut Findings) -> Http
     check_tls_wish(raw, at, findings);
     check_compression(raw, at, findings);
     let method = raw.method.get_or_insert_with(|| "GET".to_owned());
-    if method.is_empty() {
-        "GET".clone_into(method);
-    }
-    let method = findings.take(&at.key("method"), value::method(method)).unwrap_or(Method::GET);
-    let list = |key| at.key(key);
+    let method = optional(findings, &at.key("method"), Some(method), value::method);
+    let limit = optional(findings, &at.key("body_size_limit"), raw.body_size_limit.as_ref(), value::size);
+    let codes =
+        each(findings, &at.key("valid_status_codes"), raw.valid_status_codes.as_ref(), |&code| value::status(code));
+    let versions =
+        each(findings, &at.key("valid_http_versions"), raw.valid_http_versions.as_ref(), |v| value::http_version(v));
+    let mut bodies = |key: &str, list: Option<&Vec<String>>| patterns(findings, &at.key(key), list);
+    let body_matches = bodies("fail_if_body_matches_regexp", raw.fail_if_body_matches_regexp.as_ref());
+    let body_not_matches = bodies("fail_if_body_not_matches_regexp", raw.fail_if_body_not_matches_regexp.as_ref());
+    let mut matchers = |key: &str, list: Option<&Vec<RawHeaderMatcher>>| matchers(findings, &at.key(key), list);
+    let header_matches = matchers("fail_if_header_matches", raw.fail_if_header_matches.as_ref());
+    let header_not_matches = matchers("fail_if_header_not_matches", raw.fail_if_header_not_matches.as_ref());
     HttpModule {
         ip: ip(&mut raw.preferred_ip_protocol, &mut raw.ip_protocol_fallback, at, findings),
-        valid_status_codes: each(findings, &list("valid_status_codes"), raw.valid_status_codes.as_ref(), |&c| {
-            value::status(c)
-        }),
-        valid_http_versions: each(findings, &list("valid_http_versions"), raw.valid_http_versions.as_ref(), |v| {
-            value::http_version(v)
-        }),
-        method,
+        valid_status_codes: codes,
+        valid_http_versions: versions,
+        method: method.unwrap_or(Method::GET),
         headers: plain_headers(raw, at, findings),
         http_headers: client::headers(raw.http_headers.as_ref(), &at.key("http_headers"), findings, reserved),
         body: body(raw, at, findings),
-        body_size_limit: raw
-            .body_size_limit
-            .as_ref()
-            .and_then(|text| findings.take(&at.key("body_size_limit"), value::size(text)))
-            .flatten(),
-        compression: raw
-            .compression
-            .as_ref()
-            .filter(|name| !name.is_empty())
-            .and_then(|name| findings.take(&at.key("compression"), value::compression(name))),
+        body_size_limit: limit.flatten(),
+        compression: optional(findings, &at.key("compression"), raw.compression.as_ref(), value::compression),
         follow_redirects: follow_redirects(raw),
         fail_if_ssl: raw.fail_if_ssl.unwrap_or_default(),
         fail_if_not_ssl: raw.fail_if_not_ssl.unwrap_or_default(),
-        fail_if_body_matches: patterns(
-            findings,
-            &list("fail_if_body_matches_regexp"),
-            raw.fail_if_body_matches_regexp.as_ref(),
-        ),
-        fail_if_body_not_matches: patterns(
-            findings,
-            &list("fail_if_body_not_matches_regexp"),
-            raw.fail_if_body_not_matches_regexp.as_ref(),
-        ),
-        fail_if_header_matches: matchers(
-            findings,
-            &list("fail_if_header_matches"),
-            raw.fail_if_header_matches.as_ref(),
-        ),
-        fail_if_header_not_matches: matchers(
-            findings,
-            &list("fail_if_header_not_matches"),
-            raw.fail_if_header_not_matches.as_ref(),
-        ),
+        fail_if_body_matches: body_matches,
+        fail_if_body_not_matches: body_not_matches,
+        fail_if_header_matches: header_matches,
+        fail_if_header_not_matches: header_not_matches,
         enable_http2: *raw.enable_http2.get_or_insert(true),
         auth: client::auth(auth_keys(raw), at, findings),
         tls: tls::options(raw.tls_config.as_ref(), at, findings),

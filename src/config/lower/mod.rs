@@ -44,7 +44,8 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
     if name.is_empty() {
         findings.add(&at, wrong("a module without a name", "give it one"));
     }
-    let timeout = duration(findings, &at.key("timeout"), raw.timeout.as_deref()).filter(|timeout| !timeout.is_zero());
+    let timeout = optional(findings, &at.key("timeout"), raw.timeout.as_ref(), value::duration);
+    let timeout = timeout.filter(|timeout| !timeout.is_zero());
     let prober = prober(raw, &at, findings);
     let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout };
     let module = prober.map(|prober| Module { name: ModuleName::new(name), timeout, prober, yaml: show::yaml(raw) });
@@ -108,15 +109,21 @@ fn later(findings: &mut Findings, at: &At, keys: &[(&str, Option<Later>)]) {
     }
 }
 
-/// A duration, if given.
-fn duration(findings: &mut Findings, at: &At, text: Option<&str>) -> Option<Duration> {
-    text.and_then(|text| findings.take(at, value::duration(text)))
+/// The value of a text, if given and not empty.
+fn optional<T>(
+    findings: &mut Findings,
+    at: &At,
+    text: Option<&String>,
+    read: impl FnOnce(&str) -> Result<T, Wrong>,
+) -> Option<T> {
+    let text = text.filter(|text| !text.is_empty())?;
+    findings.take(at, read(text))
 }
 
 /// A duration; `default` is written in when none is given.
 fn duration_or(findings: &mut Findings, at: &At, text: &mut Option<String>, default: &str) -> Option<Duration> {
     let text = text.get_or_insert_with(|| default.to_owned());
-    duration(findings, at, Some(text))
+    findings.take(at, value::duration(text))
 }
 
 /// A path, if given and not empty.

@@ -3,7 +3,7 @@
 use super::super::error::{At, Findings, Wrong, wrong};
 use super::super::raw::{Masked, RawTls, RawTlsConfig};
 use super::super::value;
-use super::{duration_or, file, ip, later};
+use super::{duration_or, file, ip, later, optional};
 use crate::model::{ClientIdentity, SecretText, TextSource, TlsModule, TlsOptions, TlsVersion, Trust};
 
 /// The `tls` block.
@@ -65,10 +65,7 @@ fn server_name(name: &str) -> Result<(), Wrong> {
 }
 
 fn versions(raw: &RawTlsConfig, options: &mut TlsOptions, at: &At, findings: &mut Findings) {
-    let mut read = |key: &str, text: Option<&String>| {
-        let text = text.filter(|text| !text.is_empty())?;
-        findings.take(&at.key(key), value::tls_version(text))
-    };
+    let mut read = |key: &str, text: Option<&String>| optional(findings, &at.key(key), text, value::tls_version);
     let min = read("min_version", raw.min_version.as_ref());
     let max = read("max_version", raw.max_version.as_ref());
     options.min_version = min.unwrap_or(options.min_version);
