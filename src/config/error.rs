@@ -103,7 +103,7 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Notes a problem, unless the value at `at` could not be read in the first place: its emptiness is no second problem.
+    /// Notes a problem, unless the value at `at` could not be read in the first place: its emptiness is no second one.
     pub(super) fn add(&mut self, at: &At, wrong: Wrong) {
         if !self.unread.iter().any(|outer| encloses(outer, at.as_str())) {
             self.push(at, None, wrong);

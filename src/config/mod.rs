@@ -37,7 +37,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The line of `path`, such as `modules.api.http.tls_config.ca_file`, or of the nearest enclosing place in the file.
+    /// The line of `path`, such as `modules.api.http.tls_config.ca_file`, or of the nearest enclosing place.
     pub fn line_of(&self, path: &str) -> Option<usize> {
         self.lines.line_of(path)
     }

@@ -1,7 +1,8 @@
-//! A tree in, serde types out, with *every* value that does not fit reported: its place, what stands there, what belongs.
+//! A tree in, serde types out, with *every* value that does not fit reported: its place, what stands there, what
+//! belongs there.
 //!
-//! serde stops at the first error, so the faulty value is noted, taken out, and the tree read again. Texts are quoted in
-//! errors only where a bool or a number belongs, so that a misplaced password never is.
+//! serde stops at the first error, so the faulty value is noted, taken out, and the tree read again. Texts are quoted
+//! in errors only where a bool or a number belongs, so that a misplaced password never is.
 
 use super::error::{At, Findings, Wrong, nearest, wrong};
 use super::tree::{Kind, Node};
@@ -319,7 +320,10 @@ mod tests {
     #[test]
     fn one_run_reports_everything_that_does_not_fit() {
         let (value, errors) = outer(
-            "numbers: [1, x, [2], 3]\ninner: {flag: 'true', txt: a, colour: b}\nmap: {a: [1], b: {flag: 1, text: {}}}\n",
+            "numbers: [1, x, [2], 3]
+inner: {flag: 'true', txt: a, colour: b}
+map: {a: [1], b: {flag: 1, text: {}}}
+",
         );
         assert_eq!(
             errors,

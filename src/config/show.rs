@@ -1,6 +1,7 @@
 //! Raw config in, YAML for people out: unset keys left out, secrets masked.
 //!
-//! Keys typed as secrets mask themselves. What is found here: headers that carry secrets by custom, and the user info of URLs.
+//! Keys typed as secrets mask themselves. What is found here: headers that carry secrets by custom, and the user info
+//! of URLs.
 
 use crate::model::Secret;
 use serde::Serialize;
@@ -9,9 +10,6 @@ use std::{borrow::Cow, sync::Arc};
 
 /// A plain header whose name contains one of these has its values masked.
 const SECRET_NAME_PARTS: &[&str] = &["authorization", "cookie", "token", "secret", "password", "key"];
-
-/// A PEM text that holds a private key, perhaps beside a certificate, is masked under whatever key it stands.
-const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// `raw` as YAML, without what is unset and without secrets.
 pub(super) fn yaml(raw: &impl Serialize) -> Arc<str> {
@@ -53,7 +51,6 @@ pub(super) fn target(target: &str) -> Cow<'_, str> {
 
 fn shown(value: Value) -> Value {
     match value {
-        Value::String(text) if text.contains(PRIVATE_KEY) => Secret::MASK.into(),
         Value::String(text) => Value::String(without_user_info(&text).into_owned()),
         Value::Sequence(items) => items.into_iter().map(shown).collect(),
         Value::Mapping(entries) => {

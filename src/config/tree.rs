@@ -42,7 +42,8 @@ impl Node {
 
     /// Whether there is no value.
     pub(super) fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+        let Kind::Scalar { text, plain: true } = &self.kind else { return false };
+        matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The small values of a config: durations, sizes, header names, patterns ... Text in, value out, or what is wrong with it.
+//! The small values of a config: durations, sizes, header names, patterns ... Text in, value out, or what is wrong.
 //!
 //! No function knows where in the file its text stands. Texts that may be secret are never part of an error.
 

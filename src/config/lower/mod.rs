@@ -1,4 +1,5 @@
-//! Raw config in, model out: what the file means. Checks every value and writes the defaults it uses into the raw config.
+//! Raw config in, model out: what the file means. Checks every value and writes the defaults it uses into the raw
+//! config.
 //!
 //! Each function takes its block and its place, reports every problem it finds, and returns what is right; what it
 //! returns beside a problem is never used, because a config with problems is refused.

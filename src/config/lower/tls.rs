@@ -29,6 +29,12 @@ pub(super) fn options(raw: Option<&RawTlsConfig>, at: &At, findings: &mut Findin
         options.trust = Trust::Only(roots);
     }
     options.identity = identity(raw, &at, findings);
+    for (key, text) in [("ca", &raw.ca), ("cert", &raw.cert)] {
+        // Only `key` is masked where the config is shown.
+        if text.as_ref().is_some_and(|text| text.contains("PRIVATE KEY-----")) {
+            findings.add(&at.key(key), wrong("a private key among certificates", "move it to `key`"));
+        }
+    }
     options.server_name = raw.server_name.clone().filter(|name| !name.is_empty());
     if let Some(name) = &options.server_name {
         findings.take(&at.key("server_name"), server_name(name));
