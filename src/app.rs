@@ -106,7 +106,10 @@ fn load(source: &Source, before: Option<&Engine>, max_in_flight: usize) -> Resul
 }
 
 /// Probes once, as the scheduler would, and without a server.
-pub async fn probe_once(source: &Source, job: impl FnOnce(&Engine) -> Result<Job, String>) -> Result<ProbeReport, String> {
+pub async fn probe_once(
+    source: &Source,
+    job: impl FnOnce(&Engine) -> Result<Job, String>,
+) -> Result<ProbeReport, String> {
     let loaded = load(source, None, 1).map_err(|errors| errors.to_string())?;
     let job = job(&loaded.engine)?;
     let module = loaded.engine.module(job.module.as_str()).expect("the job was made from this engine");
@@ -176,7 +179,8 @@ struct Reloader {
 impl Reloader {
     /// Answers reloads by HTTP, by SIGHUP and by the clock; ends only when dropped.
     async fn answer(&mut self, mut requests: mpsc::Receiver<ReloadRequest>, auto: Option<Duration>) {
-        let mut hangup = signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
+        let mut hangup =
+            signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
         let mut clock = auto.map(|every| {
             let mut clock = interval(every);
             clock.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -15,7 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn ask(url: &str) -> Result<ExitCode, String> {
     let status = tokio::time::timeout(PATIENCE, get(url)).await;
     let status = status.map_err(|_| format!("{url} did not answer within {} s", PATIENCE.as_secs()))??;
-    if (200..300).contains(&status) { Ok(ExitCode::SUCCESS) } else { Err(format!("{url} answered with status {status}")) }
+    if (200..300).contains(&status) {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(format!("{url} answered with status {status}"))
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "asking ourselves is no probe")]

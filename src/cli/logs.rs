@@ -43,7 +43,11 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = event.metadata().level().as_str();
-        let mut pairs = vec![("time", crate::show::rfc3339(SystemTime::now())), ("level", level.to_owned()), ("msg", fields.message)];
+        let mut pairs = vec![
+            ("time", crate::show::rfc3339(SystemTime::now())),
+            ("level", level.to_owned()),
+            ("msg", fields.message),
+        ];
         pairs.extend(fields.others);
         if self.json {
             let object: serde_json::Map<_, _> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();

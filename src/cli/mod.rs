@@ -15,7 +15,7 @@ use args::{Cli, Command, DemoArgs, LogArgs, ServeArgs};
 use clap::Parser;
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -51,7 +51,7 @@ pub async fn run() -> ExitCode {
 }
 
 async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
-    let source = source(args.config.file);
+    let source = source(args.config.file.as_deref());
     if args.check {
         return check(&source);
     }
@@ -69,7 +69,8 @@ async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
         max_in_flight: args.max_in_flight as usize,
         history_limit: args.history_limit.into(),
         auto_reload: args.auto_reload.then(|| Duration::from_secs(args.auto_reload_interval)),
-        grace: Duration::try_from_secs_f64(args.web.shutdown_grace).map_err(|e| format!("--web.shutdown-grace: {e}"))?,
+        grace: Duration::try_from_secs_f64(args.web.shutdown_grace)
+            .map_err(|e| format!("--web.shutdown-grace: {e}"))?,
     };
     run_app(settings, listeners).await
 }
@@ -85,7 +86,11 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
     ))?;
     let settings = Settings {
         source: Source::Text { name: "the demo's config".into(), text: lab.demo_config() },
-        options: Options { log_format: args.log.format.into(), prober_level: args.log.prober.as_tracing(), ..Options::default() },
+        options: Options {
+            log_format: args.log.format.into(),
+            prober_level: args.log.prober.as_tracing(),
+            ..Options::default()
+        },
         max_in_flight: 200,
         history_limit: 100,
         auto_reload: None,
@@ -106,9 +111,9 @@ fn check(source: &Source) -> Result<ExitCode, String> {
 }
 
 /// The config that a command line means.
-fn source(file: Option<PathBuf>) -> Source {
-    let usual = || USUAL_FILES.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_owned);
-    match file.or_else(usual) {
+fn source(file: Option<&Path>) -> Source {
+    let usual = || USUAL_FILES.iter().map(Path::new).find(|path| path.is_file());
+    match file.or_else(usual).map(Path::to_owned) {
         Some(path) => Source::File(path),
         None => Source::Text { name: "the embedded default config".into(), text: config::DEFAULT.to_owned() },
     }
@@ -148,7 +153,8 @@ impl From<args::LogFormat> for LogFormat {
 
 /// Until SIGTERM or SIGINT.
 async fn stopped() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be heard; stopping at once");
         return;
     };

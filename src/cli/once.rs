@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// Probes; succeeds when the probe does.
 pub(super) async fn probe(args: ProbeArgs) -> Result<ExitCode, String> {
     logs::start(LogFormat::Logfmt, args.level, args.level);
-    let source = source(args.config.file.clone());
+    let source = source(args.config.file.as_deref());
     let report = app::probe_once(&source, |engine| job(&args, engine)).await?;
     match args.format {
         ReportFormat::Human => print(&show::human(&report))?,

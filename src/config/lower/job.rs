@@ -1,0 +1,269 @@
+//! Jobs: which module probes which target how often, as one series per module, target and edge.
+
+use super::super::error::{At, Findings, Wrong, nearest, wrong};
+use super::super::raw::{RawJob, RawRetry, RawStatic};
+use super::super::show;
+use super::{Outline, duration_or, each, later, no_duplicates};
+use crate::model::{ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Retry, Series, SeriesKey, Target};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+const DEFAULT_INTERVAL: &str = "30s";
+/// Targets are not hammered, and a tick stays far above the scheduler's own cost.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// More attempts hide an outage rather than ride out a hiccup.
+const MAX_ATTEMPTS: u32 = 10;
+const DEFAULT_BACKOFF: &str = "200ms";
+const DEFAULT_MAX_BACKOFF: &str = "2s";
+
+/// The series of all jobs, in file order.
+pub(super) fn jobs(raw: &mut [RawJob], modules: &BTreeMap<String, Outline>, findings: &mut Findings) -> Vec<Series> {
+    let mut jobs = Jobs { modules, findings, series: Vec::new(), places: HashMap::new() };
+    let at = At::default().key("jobs");
+    let names: Vec<String> = raw.iter().map(|job| job.job_name.clone().unwrap_or_default()).collect();
+    for (i, raw) in raw.iter_mut().enumerate() {
+        let at = at.index(i);
+        let name_at = at.key("job_name");
+        if names[i].is_empty() {
+            jobs.findings.add(&name_at, wrong("no job name", "write one: it becomes the label `job`"));
+        } else if names[..i].contains(&names[i]) {
+            let problem = format!("a second job is named `{}`", names[i]);
+            jobs.findings.add(&name_at, wrong(problem, "give each job its own name"));
+        }
+        plan(raw, &at, &mut jobs).add_to(&mut jobs, &at);
+    }
+    jobs.series
+}
+
+/// What is known and found so far, over all jobs.
+struct Jobs<'a> {
+    modules: &'a BTreeMap<String, Outline>,
+    findings: &'a mut Findings,
+    series: Vec<Series>,
+    /// Where each series came from.
+    places: HashMap<SeriesKey, At>,
+}
+
+/// A job whose settings are read.
+struct Plan<'a> {
+    name: &'a str,
+    modules: Vec<(&'a str, ProberKind)>,
+    interval: Duration,
+    retry: Retry,
+    edges: Vec<Option<ConnectTo>>,
+    statics: &'a [RawStatic],
+}
+
+/// A target and the labels of its block.
+#[derive(Clone, Copy)]
+struct Aim<'a> {
+    target: &'a str,
+    labels: &'a [(String, String)],
+}
+
+fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
+    later(jobs.findings, at, &[("file_sd_configs", raw.file_sd_configs), ("http_sd_configs", raw.http_sd_configs)]);
+    check_addresses(raw, at, jobs.findings);
+    let interval = duration_or(jobs.findings, &at.key("interval"), &mut raw.interval, DEFAULT_INTERVAL);
+    if interval.is_some_and(|interval| interval < MIN_INTERVAL) {
+        jobs.findings.add(&at.key("interval"), wrong("the interval is shorter than 1s", "write 1s or more"));
+    }
+    let retry = retry(raw.retry.get_or_insert_default(), &at.key("retry"), jobs.findings);
+    let edges = edges(raw, at, jobs.findings);
+    check_modules(raw, at, interval, jobs);
+    check_has_targets(raw, at, jobs.findings);
+    Plan {
+        name: raw.job_name.as_deref().unwrap_or_default(),
+        modules: usable_modules(raw, jobs.modules),
+        interval: interval.unwrap_or_default(),
+        retry,
+        edges,
+        statics: raw.static_configs.as_deref().unwrap_or_default(),
+    }
+}
+
+/// The job's modules whose prober is known, each once.
+fn usable_modules<'a>(raw: &'a RawJob, modules: &BTreeMap<String, Outline>) -> Vec<(&'a str, ProberKind)> {
+    let names = raw.modules.as_deref().unwrap_or_default();
+    let each_once = names.iter().enumerate().filter(|(i, name)| !names[..*i].contains(name));
+    each_once.filter_map(|(_, name)| Some((name.as_str(), modules.get(name)?.kind?))).collect()
+}
+
+fn check_has_targets(raw: &RawJob, at: &At, findings: &mut Findings) {
+    let blocks = raw.static_configs.as_deref().unwrap_or_default();
+    let is_later = [raw.file_sd_configs, raw.http_sd_configs].into_iter().flatten().any(|later| later.0);
+    if !is_later && blocks.iter().all(|block| block.targets.as_ref().is_none_or(Vec::is_empty)) {
+        let remedy = "list them in `static_configs`, under `targets`";
+        findings.add(&at.key("static_configs"), wrong("a job without targets", remedy));
+    }
+}
+
+fn check_addresses(raw: &mut RawJob, at: &At, findings: &mut Findings) {
+    let refused = match raw.addresses.get_or_insert_with(|| "one".to_owned()).as_str() {
+        "one" => return,
+        "all" => wrong("`addresses: all` is not supported yet", "list the addresses in `connect_to`"),
+        other => wrong(format!("`{other}` is not a choice of addresses"), "write one"),
+    };
+    findings.add(&at.key("addresses"), refused);
+}
+
+fn edges(raw: &RawJob, at: &At, findings: &mut Findings) -> Vec<Option<ConnectTo>> {
+    let at = at.key("connect_to");
+    let Some(list) = raw.connect_to.as_ref().filter(|list| !list.is_empty()) else { return vec![None] };
+    no_duplicates(findings, &at, list);
+    let read = |text: &String| {
+        text.parse::<ConnectTo>().map(Some).map_err(|_| {
+            let remedy =
+                "write an address or name with an optional port, such as 203.0.113.7 or \"[2001:db8::1]:8443\"";
+            wrong(format!("`{}` is not an address to connect to", show::target(text)), remedy)
+        })
+    };
+    each(findings, &at, Some(list), read)
+}
+
+fn retry(raw: &mut RawRetry, at: &At, findings: &mut Findings) -> Retry {
+    let attempts = *raw.attempts.get_or_insert(1);
+    let read = u32::try_from(attempts).ok().filter(|attempts| (1..=MAX_ATTEMPTS).contains(attempts));
+    let refused = || wrong(format!("`{attempts}` attempts"), format!("write 1 (no retry) to {MAX_ATTEMPTS}"));
+    let attempts = findings.take(&at.key("attempts"), read.ok_or_else(refused));
+    let backoff = duration_or(findings, &at.key("backoff"), &mut raw.backoff, DEFAULT_BACKOFF);
+    let max_backoff = duration_or(findings, &at.key("max_backoff"), &mut raw.max_backoff, DEFAULT_MAX_BACKOFF);
+    if max_backoff.is_some() && backoff > max_backoff {
+        let problem = "the first pause is longer than `max_backoff`";
+        findings.add(&at.key("backoff"), wrong(problem, "raise `max_backoff` or lower it"));
+    }
+    Retry {
+        attempts: attempts.unwrap_or(1),
+        backoff: backoff.unwrap_or_default(),
+        max_backoff: max_backoff.unwrap_or_default(),
+    }
+}
+
+fn check_modules(raw: &RawJob, at: &At, interval: Option<Duration>, jobs: &mut Jobs<'_>) {
+    let at = at.key("modules");
+    let names = raw.modules.as_deref().unwrap_or_default();
+    if names.is_empty() {
+        jobs.findings.add(&at, wrong("a job without modules", "name at least one, such as [https_2xx]"));
+    }
+    no_duplicates(jobs.findings, &at, names);
+    for (i, name) in names.iter().enumerate() {
+        let Some(outline) = jobs.modules.get(name) else {
+            jobs.findings.add(&at.index(i), unknown_module(name, jobs.modules));
+            continue;
+        };
+        if let (Some(timeout), Some(interval)) = (outline.timeout, interval)
+            && timeout > interval
+        {
+            let problem =
+                format!("the timeout of `{name}`, {timeout:?}, is longer than the job's interval, {interval:?}");
+            jobs.findings
+                .add(&at.index(i), wrong(problem, "raise the job's `interval` or lower the module's `timeout`"));
+        }
+    }
+}
+
+fn unknown_module(name: &str, outlines: &BTreeMap<String, Outline>) -> Wrong {
+    let known = || outlines.keys().map(String::as_str);
+    let remedy = match nearest(name, known()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if outlines.is_empty() => "define it under `modules`".to_owned(),
+        None => format!("defined here: {}", known().collect::<Vec<_>>().join(", ")),
+    };
+    wrong(format!("no module is named `{name}`"), remedy)
+}
+
+impl Plan<'_> {
+    fn add_to(&self, jobs: &mut Jobs<'_>, at: &At) {
+        for (i, block) in self.statics.iter().enumerate() {
+            let at = at.key("static_configs").index(i);
+            let labels = labels(block, &at.key("labels"), jobs.findings);
+            for (j, target) in block.targets.iter().flatten().enumerate() {
+                self.add_target(jobs, &at.key("targets").index(j), Aim { target, labels: &labels });
+            }
+        }
+    }
+
+    fn add_target(&self, jobs: &mut Jobs<'_>, at: &At, aim: Aim<'_>) {
+        for &(module, kind) in &self.modules {
+            if jobs.findings.take(at, check_target(aim.target, kind, module)).is_none() {
+                continue;
+            }
+            for edge in &self.edges {
+                let series = self.series(module, edge.as_ref(), aim);
+                if let Some(first) = jobs.places.get(&series.key) {
+                    jobs.findings.add(at, duplicate(aim.target, module, first));
+                    break;
+                }
+                jobs.places.insert(series.key.clone(), at.clone());
+                jobs.series.push(series);
+            }
+        }
+    }
+
+    fn series(&self, module: &str, edge: Option<&ConnectTo>, aim: Aim<'_>) -> Series {
+        let own = [("job", self.name), ("instance", aim.target), ("module", module)];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let edge_label = edge.map(|edge| ("edge".to_owned(), edge.to_string()));
+        let key = own.into_iter().chain(edge_label).chain(aim.labels.iter().cloned()).collect();
+        let job = Job {
+            module: ModuleName::new(module),
+            target: aim.target.into(),
+            hostname: None,
+            connect_to: edge.cloned(),
+            retry: self.retry,
+        };
+        Series { key: SeriesKey(key), job, interval: self.interval }
+    }
+}
+
+fn check_target(text: &str, kind: ProberKind, module: &str) -> Result<(), Wrong> {
+    let shown = show::target(text);
+    let target = Target::parse(text, kind).map_err(|error| {
+        let remedy = match kind {
+            ProberKind::Http => "write a URL such as https://www.example.com/",
+            ProberKind::WebSocket => "write a URL such as wss://www.example.com/socket",
+            ProberKind::Tls => "write a host, host:port or https URL",
+        };
+        wrong(format!("`{shown}` is no target for module `{module}`: {error}"), remedy)
+    })?;
+    if target.credentials().is_some() {
+        let problem = format!("`{shown}` holds credentials, which would be shown in the label `instance`");
+        return Err(wrong(problem, "remove them from the target and set `basic_auth` in the module"));
+    }
+    Ok(())
+}
+
+fn duplicate(target: &str, module: &str, first: &At) -> Wrong {
+    let problem = format!("`{target}` with module `{module}` is the same series as {}", first.as_str());
+    wrong(problem, "remove one of the two, or give them different labels")
+}
+
+fn labels(block: &RawStatic, at: &At, findings: &mut Findings) -> Vec<(String, String)> {
+    for name in block.labels.iter().flat_map(BTreeMap::keys) {
+        findings.take(&at.key(name), check_label(name));
+    }
+    block.labels.clone().unwrap_or_default().into_iter().collect()
+}
+
+fn check_label(name: &str) -> Result<(), Wrong> {
+    let mut bytes = name.bytes();
+    let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !starts || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err(wrong(
+            format!("`{name}` is not a label name"),
+            "use letters, digits and underscores, a letter first",
+        ));
+    }
+    if name.starts_with("__") {
+        return Err(wrong(
+            format!("`{name}` is Prometheus's own: it starts with two underscores"),
+            "choose another name",
+        ));
+    }
+    if RESERVED_LABELS.contains(&name) {
+        return Err(wrong(format!("`{name}` is a label of edgeprobe's own metrics"), "choose another name"));
+    }
+    Ok(())
+}
