@@ -53,11 +53,16 @@ def get(url, headers=None, method="GET"):
     request = urllib.request.Request(url, headers=headers or {}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=15) as answer:
-            return Response(answer.status, dict(answer.headers), answer.read().decode())
+            return response(answer.status, answer)
     except urllib.error.HTTPError as answer:
-        return Response(answer.code, dict(answer.headers), answer.read().decode())
+        return response(answer.code, answer)
     except OSError as error:
         raise Failure(f"{method} {url}: {error}") from None
+
+
+def response(status, answer):
+    """An answer with its header names in lower case."""
+    return Response(status, {name.lower(): value for name, value in answer.headers.items()}, answer.read().decode())
 
 
 def get_ok(url, headers=None):
