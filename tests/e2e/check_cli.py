@@ -51,7 +51,7 @@ def check_bad_config_names_every_place(world):
     for command in (("check-config", bad), (f"--config.file={bad}", f"--web.listen-address={world.free_address()}")):
         done = world.cli(*command)
         expect(done.code == 1, f"exit code {done.code}: {done.text}")
-        for phrase in ("bad.yml", "modules.web.timeout", "soon", "valid_status_code", "4", "6"):
+        for phrase in ("bad.yml:4: modules.web.timeout", "soon", "bad.yml:6: modules.web.http", "valid_status_code"):
             expect(phrase in done.text, f"no `{phrase}` in:\n{done.text}")
 
 

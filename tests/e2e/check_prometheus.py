@@ -143,11 +143,10 @@ def check_alerts(world, server):
         expect(wanted <= active, f"{server.format}: not pending: {sorted(wanted - active)}")
         unwanted = active & {"EdgeprobeProberDown", "EdgeprobeResultsStale", "EdgeprobeConfigReloadFailed"}
         expect(not unwanted, f"{server.format}: pending without cause: {sorted(unwanted)}")
-        return [alert for rule in rules for alert in rule["alerts"]]
+        texts = [alert["annotations"]["description"] for rule in rules for alert in rule["alerts"]
+                 if rule["name"] == "EdgeprobeTargetDown" and alert["labels"]["instance"] == refused]
+        expect(len(texts) == 2 and all("in phase connect: refused" in text for text in texts),
+               f"{server.format}: alerts of {refused}: {texts}")
 
-    alerts = wait_until("alerts", attempt)
-    refused = next(e for e in world.table if e.reason == "refused")
-    texts = [alert["annotations"]["description"] for alert in alerts
-             if alert["labels"]["alertname"] == "EdgeprobeTargetDown" and alert["labels"]["instance"] == refused.target]
-    expect(len(texts) == 2 and all("in phase connect: refused" in text for text in texts),
-           f"{server.format}: alerts of {refused.target}: {texts}")
+    refused = next(expected.target for expected in world.table if expected.reason == "refused")
+    wait_until("alerts", attempt)
