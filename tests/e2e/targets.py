@@ -96,6 +96,8 @@ class Authority:
         """A certificate for `host`, valid from and until so many days from now."""
         request = self._path(f"{name}.csr")
         extension = [] if ca else ["-addext", f"subjectAltName=DNS:{host}"]
+        if issuer != "root":  # as public CAs do: where the intermediate can be had
+            extension += ["-addext", f"authorityInfoAccess=caIssuers;URI:http://ca.invalid/{issuer}.der"]
         must(["openssl", "req", "-new", *self._key_options(name), "-out", request, "-subj", f"/CN={host}", *extension])
         config = self._path(f"{issuer}.cnf")
         config.write_text(CA_CONFIG.format(folder=self.folder, name=issuer))
