@@ -1,0 +1,149 @@
+//! What the tests are made of. The rest of the tests reach the program through here, so a change of its API changes one
+//! place.
+
+mod client;
+mod exporter;
+mod page;
+mod peer;
+mod program;
+
+pub(crate) use client::{Answer, ask, finish, get, request};
+pub(crate) use exporter::{Exporter, probe_path};
+pub(crate) use page::Page;
+pub(crate) use peer::{Io, Peer};
+pub(crate) use program::{Output, Program, edgeprobe};
+
+use edgeprobe::{
+    app, config,
+    engine::{Engine, Limits},
+    lab::{
+        Expected, Lab, Listener,
+        ca::{Authority, Cert},
+        http::{self, Reply},
+        tls::{ServerTls, Tls},
+        Seen,
+    },
+    model::{Job, ModuleName, ProbeReport, Retry},
+};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+/// Longer than anything takes on a slow machine; only a test that fails waits for so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `done`, and fails the test when that takes too long.
+pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !done().await {
+        assert!(began.elapsed() < PATIENCE, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// `yaml` with the root to trust in place of `@CA@`.
+pub(crate) fn trusting(ca_pem: &str, yaml: &str) -> String {
+    let quoted = serde_json::to_string(ca_pem).unwrap();
+    yaml.replace("@CA@", &quoted)
+}
+
+/// One module named `m` of the `http` prober that trusts `ca`, with these further lines (flow style, each with its comma)
+/// in its block.
+pub(crate) fn http_module(ca: &Authority, timeout: &str, more: &str) -> String {
+    let text = format!(
+        "modules: {{m: {{prober: http, timeout: {timeout}, http: {{preferred_ip_protocol: ip4, {more} \
+         tls_config: {{ca: @CA@}}}}}}}}\n"
+    );
+    trusting(&ca.root_pem(), &text)
+}
+
+/// As [`http_module`], of the `websocket` prober.
+pub(crate) fn websocket_module(ca: &Authority, timeout: &str, more: &str) -> String {
+    let text = format!(
+        "modules: {{m: {{prober: websocket, timeout: {timeout}, websocket: {{preferred_ip_protocol: ip4, {more} \
+         http_config: {{tls_config: {{ca: @CA@}}}}}}}}}}\n"
+    );
+    trusting(&ca.root_pem(), &text)
+}
+
+/// A job over these targets, to be put after the modules of a config.
+pub(crate) fn job(name: &str, module: &str, more: &str, targets: &[String]) -> String {
+    let mut yaml = format!("- job_name: {name}\n  modules: [{module}]\n  interval: 1s\n{more}  static_configs:\n  - targets:\n");
+    for target in targets {
+        writeln!(yaml, "    - \"{target}\"").unwrap();
+    }
+    yaml
+}
+
+/// Probes without a server: an engine made from a config.
+pub(crate) struct Prober(Engine);
+
+impl Prober {
+    pub(crate) fn new(yaml: &str) -> Self {
+        let config = config::parse(yaml, "test.yml").unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
+        Self(Engine::new(&config.modules, 1000).unwrap())
+    }
+
+    /// One attempt, for as long as the module says.
+    pub(crate) async fn probe(&self, module: &str, target: &str) -> ProbeReport {
+        self.run(&plain_job(module, target)).await
+    }
+
+    pub(crate) async fn run(&self, job: &Job) -> ProbeReport {
+        let timeout = self.0.module(job.module.as_str()).unwrap().timeout.unwrap();
+        self.0.run(job, Limits { timeout, budget: timeout }).await
+    }
+}
+
+/// A job as `/probe` makes it from module and target.
+pub(crate) fn plain_job(module: &str, target: &str) -> Job {
+    Job {
+        module: ModuleName::new(module),
+        target: target.into(),
+        hostname: None,
+        connect_to: None,
+        retry: Retry::NONE,
+    }
+}
+
+/// `success`, or `phase/reason`: as [`Expected`] prints.
+pub(crate) fn verdict(report: &ProbeReport) -> String {
+    match &report.failure {
+        None => Expected::Success.to_string(),
+        Some(failure) => format!("{}/{}", failure.phase, failure.reason),
+    }
+}
+
+/// Fails the test, with all there is to know, unless the verdict is this.
+#[track_caller]
+pub(crate) fn assert_verdict(report: &ProbeReport, expected: &str) {
+    assert_eq!(verdict(report), expected, "{}: {:?}", report.job.shown_target(), report.failure);
+}
+
+/// The metrics of one report, read back.
+pub(crate) fn page_of(report: &ProbeReport) -> Page {
+    Page::parse(&app::metrics_text(report))
+}
+
+/// A site with a good certificate for each of `labels` under `.localhost`, which serves no other name.
+pub(crate) async fn site<H>(ca: &Authority, labels: &[&str], handler: H) -> Listener
+where
+    H: Fn(&Seen) -> Reply + Send + Sync + 'static,
+{
+    let names: Vec<String> = labels.iter().map(|label| format!("{label}.localhost")).collect();
+    let tls = Tls { strict_sni: true, ..Tls::new(Cert::Good) };
+    http::serve(Some(ServerTls::new(ca, tls, &names)), handler).await.unwrap()
+}
+
+/// The lab's config with one attempt's timeout and the interval of its jobs changed.
+pub(crate) fn demo_config(lab: &Lab, timeout: &str, interval: &str) -> String {
+    lab.demo_config()
+        .replace("timeout: 2s", &format!("timeout: {timeout}"))
+        .replace("interval: 5s", &format!("interval: {interval}"))
+}
+
+/// A query value, encoded.
+pub(crate) fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
