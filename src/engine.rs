@@ -140,6 +140,7 @@ impl Engine {
                 report.retried_after = first.failure;
             }
             report.attempts = attempt;
+            report.timeout = limits.timeout;
             cancelled.0 = None;
             return entry.finish(report, began.elapsed());
         }

@@ -100,7 +100,16 @@ fn plain_remedy(reason: Reason) -> &'static str {
         Reason::CertChainIncomplete => "configure the server to send its intermediate certificates",
         Reason::CertUnknownIssuer => "if the issuer is yours, name its certificate in the module's tls_config.ca_file",
         Reason::CertRevoked => "replace the certificate: its issuer withdrew it",
-        Reason::CertInvalid => "get a certificate that is made for servers and well formed",
+        Reason::RevocationUnknown => "make the CA's responder or list reachable, or let the module fail soft",
+        Reason::StapleMissing => "switch OCSP stapling on in the server, or drop require_staple",
+        Reason::CertWrongPurpose => "get a certificate whose extended key usage includes TLS servers",
+        Reason::CertWeak => "get a certificate with a current key and signature (ECDSA P-256 or RSA 2048, SHA-256)",
+        Reason::CertMalformed => "get a well-formed X.509 v3 certificate",
+        Reason::CertInvalid => {
+            "get a certificate that breaks no rule of its issuers; the cause says which one it broke"
+        }
+        Reason::CertPinMismatch => "list the new key in the module's pins if the change was meant",
+        Reason::StarttlsRefused => "switch STARTTLS on in the server, or probe its TLS port",
         Reason::ClientCertRequired => "give the module a client certificate (tls_config.cert_file and key_file)",
         Reason::ClientCertRejected => "give the module a client certificate that this server trusts",
         Reason::UnrecognizedName => "make the server serve this name, or set tls_config.server_name to one it does",
