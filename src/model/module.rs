@@ -316,9 +316,9 @@ pub enum StartTls {
     Ftp,
     /// RFC 4511 section 4.14.
     Ldap,
-    /// PostgreSQL's `SSLRequest`.
+    /// `PostgreSQL` `SSLRequest`.
     Postgres,
-    /// MySQL's and MariaDB's SSL request packet.
+    /// The SSL request packet of `MySQL` and `MariaDB`.
     Mysql,
     /// RFC 6120 section 5.
     Xmpp,
