@@ -91,7 +91,7 @@ pub(super) struct Exchange {
 /// Sends `request` over `wire` in HTTP/2 or HTTP/1.1 and takes the response's head.
 pub(super) async fn exchange(wire: Wire, http2: bool, request: Request<Full<Bytes>>) -> Result<Exchange, HttpError> {
     let io = TokioIo::new(wire);
-    let (mut driver, response): (Driver, Response<Incoming>) = if http2 {
+    let (driver, response): (Driver, Response<Incoming>) = if http2 {
         let tasks = Tasks::default();
         let (mut sender, connection) = http2::Builder::new(tasks.clone())
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
@@ -111,8 +111,6 @@ pub(super) async fn exchange(wire: Wire, http2: bool, request: Request<Full<Byte
         let response = driver.drive(sender.send_request(request)).await?;
         (driver, response)
     };
-    // Lets the connection notice a response that is already complete.
-    driver.drive(std::future::ready(())).await;
     let (head, body) = response.into_parts();
     Ok(Exchange { head, body, driver })
 }
