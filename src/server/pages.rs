@@ -23,10 +23,11 @@ body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:90rem;padd
 table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}
 caption{text-align:left;font-size:1.15rem;font-weight:600;padding:.5rem 0}
 th,td{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885;vertical-align:top}
-td{overflow-wrap:anywhere}
+td:not(:nth-child(2)){white-space:nowrap}
+td:nth-child(2){overflow-wrap:anywhere}
 .ok{color:light-dark(#176b2c,#6fd58a)}
 .bad{color:light-dark(#b3261e,#ff9d94);font-weight:600}
-.dim{opacity:.75}
+.dim{opacity:.75;white-space:nowrap}
 input,select,button{font:inherit;padding:.2rem .4rem}";
 
 /// Nothing may run or load here but the style above, which its hash names.
@@ -134,13 +135,13 @@ fn state_cell(report: &ProbeReport) -> String {
     }
 }
 
-/// The edge, and the user's own labels.
+/// The edge, and the user's own labels, on a line of their own.
 fn further_labels(row: &SeriesRow) -> String {
     let further = row.key.labels().iter().filter(|(name, _)| !matches!(name.as_str(), "job" | "instance" | "module"));
-    further
-        .map(|(name, value)| format!(" <span class=\"dim\">{}={}</span>", Escaped(name), Escaped(value)))
-        .collect::<Vec<_>>()
-        .concat()
+    let shown: Vec<String> = further
+        .map(|(name, value)| format!("<span class=\"dim\">{}={}</span>", Escaped(name), Escaped(value)))
+        .collect();
+    if shown.is_empty() { String::new() } else { format!("<br>{}", shown.join(" ")) }
 }
 
 /// Days until the first presented certificate ends, with the date.
@@ -148,8 +149,12 @@ fn certificate_end(report: &ProbeReport, now: SystemTime) -> Option<String> {
     let end = report.tls()?.chain.iter().map(|certificate| certificate.not_after).min()?;
     let date = show::utc(end);
     let left = show::days_left(end, show::unix_seconds(now));
-    let words = if left < 0 { format!("expired {} d ago", -left) } else { format!("{left} d") };
+    let words = if left < 0 { format!("expired {}", age(expired_for(end, now))) } else { format!("{left} d") };
     Some(format!("<span title=\"{date}\">{words}</span> <span class=\"dim\">{}</span>", &date[..10]))
+}
+
+fn expired_for(end: i64, now: SystemTime) -> Duration {
+    Duration::from_secs(show::unix_seconds(now).saturating_sub(end).try_into().unwrap_or(0))
 }
 
 /// The query that leads `/logs` to exactly this series.
