@@ -49,8 +49,8 @@
 //! | [`cli`] | arguments in, exit code out | all but probe, board, schedule, metrics |
 //!
 //! `model` is the waist: `config`, `probe`, `metrics`, `board` and `show` know it and not each other. `probe` does not
-//! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody `cli`
-//! but `main`.
+//! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody
+//! `cli` but `main`.
 //!
 //! # Promises, and where each is kept
 //!
@@ -65,8 +65,8 @@
 //! 6. *Nothing unbounded.* Each limit is a named constant beside what it bounds; `docs/operations.md` lists them.
 //! 7. *Drop-in for `blackbox_exporter`.* The names in `metrics/catalogue`, the keys in `config/raw.rs`, the parameters
 //!    in [`server`]; each deliberate difference is a row of `docs/blackbox.md`.
-//! 8. *An unverified peer gets nothing.* `Attempt::admit` in `probe/tls/mod.rs`: no stream comes out of a handshake whose
-//!    verdict is bad, so nothing can be sent on it. Where a client certificate is at hand, `witness.rs` stops the
+//! 8. *An unverified peer gets nothing.* `Attempt::admit` in `probe/tls/mod.rs`: no stream comes out of a handshake
+//!    whose verdict is bad, so nothing can be sent on it. Where a client certificate is at hand, `witness.rs` stops the
 //!    handshake before it is sent.
 //!
 //! # Where to start reading
@@ -77,9 +77,9 @@
 //!
 //! # Where this differs from the first design
 //!
-//! [`show`] is a module of its own: the terminal, `/probe?debug=true` and `/logs` say the same, so neither [`server`] nor
-//! [`cli`] owns it. What the design has and the code has not is refused by [`config`] with "not supported yet"; the list
-//! is in `docs/configuration.md`.
+//! [`show`] is a module of its own: the terminal, `/probe?debug=true` and `/logs` say the same, so neither [`server`]
+//! nor [`cli`] owns it. What the design has and the code has not is refused by [`config`] with "not supported yet"; the
+//! list is in `docs/configuration.md`.
 
 pub mod app;
 pub mod board;
