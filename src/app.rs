@@ -1,7 +1,7 @@
 //! Builds everything from a config, runs until told to stop, and reloads by swapping.
 //!
 //! In: where the config is, bound listeners, a shutdown. Out: nothing, or why it could not start. Start and reload go
-//! through the same [`load`].
+//! through the same `load`.
 
 use crate::board::Board;
 use crate::config::{self, Config, ConfigError, ConfigErrors};

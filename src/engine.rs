@@ -140,7 +140,6 @@ impl Engine {
                 report.retried_after = first.failure;
             }
             report.attempts = attempt;
-            // What was asked for, not what the wait for a permit left of it.
             report.timeout = limits.timeout;
             cancelled.0 = None;
             return entry.finish(report, began.elapsed());

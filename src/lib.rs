@@ -1,4 +1,85 @@
 //! edgeprobe: probes HTTPS, WSS and TLS endpoints, says why a probe failed, and exposes everything to Prometheus.
+//!
+//! This page is the architecture. For how to run the program see `README.md`; for how to build, test and extend it,
+//! `docs/development.md`.
+//!
+//! # In two minutes
+//!
+//! A config file names *modules* (how to probe) and *jobs* (what to probe on a schedule). A probe takes a module and a
+//! target and gives a [`ProbeReport`](model::ProbeReport): every fact that was learned, and at most one
+//! [`Failure`](model::Failure), which is a [`Phase`](model::Phase), a [`Reason`](model::Reason) and a cause in words. A
+//! probe never returns an error: failing is one of its results. Metrics, pages and log lines are views of reports; none
+//! of them is touched while a probe runs.
+//!
+//! # How one probe flows
+//!
+//! ```text
+//! GET /probe      -> Job --+                              +--> metrics::render, one row -> the answer
+//! a tick          -> Job --+--> Engine::run(job, limits) -+--> Board::put; later GET /metrics renders all rows
+//! edgeprobe probe -> Job --+    a permit, then the probe, +--> show::human -> the terminal
+//!                               again if a retry is due
+//!                                        |
+//!          probe/pipeline.rs: one deadline, each stage's facts stored at once
+//!
+//! route -> resolve -> connect -> tls ------------> processing -----> transfer --------> judge -> ProbeReport
+//!   ^                            handshake, then   HTTP exchange     body, or WebSocket
+//!   |                            verdict and gate  or upgrade        messages and ping
+//!   +---------------------------- a redirect: another hop --+
+//! ```
+//!
+//! The handshake accepts any certificate, so that its facts are kept, and judges it beside: proof of the key, validity,
+//! chain and name, each on its own. The gate after it lets nothing through to a server that failed a check, unless
+//! the module says so.
+//!
+//! # Layout, and who may import whom
+//!
+//! | module | job | imports |
+//! | --- | --- | --- |
+//! | [`model`] | plain data: target, module, job, phases, reasons, report. No I/O, no clock | nothing |
+//! | [`config`] | YAML in, model out: as written (`raw`), then as meant (`lower`), all faults at once | model |
+//! | `probe` (private) | one probe; the only folder that talks to targets | model |
+//! | [`metrics`] | reports in, exposition out; the catalogue is the one table of metrics | model |
+//! | [`board`] | the latest report and the totals of each scheduled series; history for people | model |
+//! | [`show`] | reports for a person: waterfall, chain, remedy, debug report, curl line | model |
+//! | [`engine`] | modules made ready, a permit per probe, retries; replaced whole on reload | model, probe |
+//! | [`schedule`] | ticks; asks the engine, tells the board | model, engine, board |
+//! | [`server`] | our own HTTP: `/probe`, `/metrics`, the pages, reload | model, engine, board, metrics, show |
+//! | [`lab`] | local endpoints that misbehave on purpose, for the demo and the tests | nothing |
+//! | [`app`] | builds everything from a config, runs it, reloads by swapping | all but cli and lab |
+//! | [`cli`] | arguments in, exit code out | all but probe, board, schedule, metrics |
+//!
+//! `model` is the waist: `config`, `probe`, `metrics`, `board` and `show` know it and not each other. `probe` does not
+//! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody
+//! `cli` but `main`.
+//!
+//! # Promises, and where each is kept
+//!
+//! 1. *Say why.* One phase and one reason from a closed list, the same words everywhere: [`model::Reason`], and each
+//!    stage's error type, which names its reason by `match`.
+//! 2. *Facts survive failure.* `probe/pipeline.rs` stores each stage's facts before it looks at the outcome;
+//!    `probe/tls/witness.rs` records the chain whatever it is worth.
+//! 3. *Address, SNI and Host are three things.* `probe/route.rs` decides them for every hop; no other file does.
+//! 4. *One path.* [`engine::Engine::run`] is the only way to a probe, [`metrics::render`] the only way to metrics.
+//! 5. *The deadline is law.* `probe/run.rs` has the only clock and the only cut-off; clippy forbids both elsewhere.
+//!    Connections are driven inside the probe's own future, so dropping it closes the socket.
+//! 6. *Nothing unbounded.* Each limit is a named constant beside what it bounds; `docs/operations.md` lists them.
+//! 7. *Drop-in for `blackbox_exporter`.* The names in `metrics/catalogue`, the keys in `config/raw.rs`, the parameters
+//!    in [`server`]; each deliberate difference is a row of `docs/blackbox.md`.
+//! 8. *An unverified peer gets nothing.* `Attempt::admit` in `probe/tls/mod.rs`: no stream comes out of a handshake
+//!    whose verdict is bad, so nothing can be sent on it. Where a client certificate is at hand, `witness.rs` stops the
+//!    handshake before it is sent.
+//!
+//! # Where to start reading
+//!
+//! 1. `src/model/report.rs`: what a probe can find out.
+//! 2. `src/probe/pipeline.rs`: the straight line from target to report.
+//! 3. `src/metrics/catalogue/mod.rs`: how a report becomes metrics.
+//!
+//! # Where this differs from the first design
+//!
+//! [`show`] is a module of its own: the terminal, `/probe?debug=true` and `/logs` say the same, so neither [`server`]
+//! nor [`cli`] owns it. What the design has and the code has not is refused by [`config`] with "not supported yet"; the
+//! list is in `docs/configuration.md`.
 
 pub mod app;
 pub mod board;

@@ -192,6 +192,8 @@ fn good() -> Verdict {
         validity: Ok(()),
         chain: Ok(()),
         name: Ok(()),
+        revocation: None,
+        pin: None,
         paths: Some(PathFacts { expiry: 1_799_000_000 }),
         ignored: false,
     }

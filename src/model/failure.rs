@@ -68,10 +68,24 @@ pub enum Reason {
     CertUnknownIssuer,
     /// The issuer has revoked the certificate.
     CertRevoked,
-    /// The certificate is malformed, has the wrong purpose, or its key or signature is not acceptable.
+    /// The OCSP status of the certificate had to be known, and is not.
+    RevocationUnknown,
+    /// The server had to staple an OCSP response, and did not.
+    StapleMissing,
+    /// The certificate is not meant for TLS servers.
+    CertWrongPurpose,
+    /// A key or signature of the path is too weak, or of a kind that is not supported.
+    CertWeak,
+    /// The certificate cannot be read.
+    CertMalformed,
+    /// The chain breaks a rule that no other reason names, or the server does not hold the certificate's key.
     CertInvalid,
+    /// No certificate of the chain has a pinned key.
+    CertPinMismatch,
     /// The certificate expires within the module's limit.
     CertExpiresSoon,
+    /// The server refused to switch to TLS (STARTTLS), or spoke before it had to.
+    StarttlsRefused,
     /// The server wants a client certificate and the module has none.
     ClientCertRequired,
     /// The server did not accept the module's client certificate.
@@ -159,7 +173,14 @@ impl Reason {
             | Self::CertChainIncomplete
             | Self::CertUnknownIssuer
             | Self::CertRevoked
+            | Self::RevocationUnknown
+            | Self::StapleMissing
+            | Self::CertWrongPurpose
+            | Self::CertWeak
+            | Self::CertMalformed
             | Self::CertInvalid
+            | Self::CertPinMismatch
+            | Self::StarttlsRefused
             | Self::CertExpiresSoon
             | Self::ClientCertRequired
             | Self::ClientCertRejected

@@ -16,8 +16,8 @@ pub use failure::{Failure, Reason};
 pub use job::{ConnectTo, Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,
-    Module, ModuleName, Pattern, Prober, ProberKind, SecretText, TextSource, TlsModule, TlsOptions, TlsVersion, Trust,
-    WebSocketModule, WebSocketStep,
+    Module, ModuleName, Pattern, Prober, ProberKind, SecretText, StartTls, TextSource, TlsModule, TlsOptions,
+    TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
 pub use phase::{Phase, PhaseTimes};
 pub use report::{

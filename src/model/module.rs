@@ -302,6 +302,34 @@ impl fmt::Display for TlsVersion {
     }
 }
 
+/// A protocol that starts in the clear and switches to TLS on request.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub enum StartTls {
+    /// RFC 3207.
+    Smtp,
+    /// RFC 3501 section 6.2.1.
+    Imap,
+    /// RFC 2595 section 4.
+    Pop3,
+    /// RFC 4217.
+    Ftp,
+    /// RFC 4511 section 4.14.
+    Ldap,
+    /// `PostgreSQL` `SSLRequest`.
+    Postgres,
+    /// The SSL request packet of `MySQL` and `MariaDB`.
+    Mysql,
+    /// RFC 6120 section 5.
+    Xmpp,
+}
+
+impl fmt::Display for StartTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.into())
+    }
+}
+
 /// An HTTP version that `valid_http_versions` can name, spelled as `blackbox_exporter` does.
 #[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq, VariantArray)]
 pub enum HttpVersion {

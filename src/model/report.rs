@@ -156,6 +156,10 @@ pub struct Verdict {
     pub chain: CheckResult,
     /// Whether the leaf is for the name.
     pub name: CheckResult,
+    /// Whether the certificate is not revoked; `None` when that was not asked, or could not be told and need not.
+    pub revocation: Option<CheckResult>,
+    /// Whether a pinned key is in the chain; `None` without pins.
+    pub pin: Option<CheckResult>,
     /// Facts of the verified paths; `None` when there is none.
     pub paths: Option<PathFacts>,
     /// Whether the module wants the verdict ignored (`insecure_skip_verify`).
@@ -163,9 +167,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The first failed check, in the documented order: proof, validity, chain, name.
+    /// The first failed check, in the documented order: proof, validity, chain, name, revocation, pin.
     pub fn failure(&self) -> Option<&(Reason, String)> {
-        [&self.proof, &self.validity, &self.chain, &self.name].into_iter().find_map(|check| check.as_ref().err())
+        let always = [&self.proof, &self.validity, &self.chain, &self.name].into_iter();
+        let on_request = [self.revocation.as_ref(), self.pin.as_ref()].into_iter().flatten();
+        always.chain(on_request).find_map(|check| check.as_ref().err())
     }
 
     /// Whether an intermediate is missing from what the server sent.

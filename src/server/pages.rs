@@ -19,11 +19,12 @@ use std::time::{Duration, SystemTime};
 const ROWS_SHOWN: usize = 1000;
 const STYLE: &str = "\
 :root{color-scheme:light dark}
-body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:90rem;padding:0 1rem}
+body{font:14px/1.4 system-ui,sans-serif;margin:1.5rem auto;max-width:90rem;padding:0 1rem}
 table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}
 caption{text-align:left;font-size:1.15rem;font-weight:600;padding:.5rem 0}
-th,td{text-align:left;padding:.3rem .7rem;border-bottom:1px solid #8885;vertical-align:top}
-td{overflow-wrap:anywhere}
+th,td{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #8885;vertical-align:top}
+td:nth-child(-n+2){overflow-wrap:anywhere;min-width:17rem}
+td:nth-child(n+3){white-space:nowrap}
 .ok{color:light-dark(#176b2c,#6fd58a)}
 .bad{color:light-dark(#b3261e,#ff9d94);font-weight:600}
 .dim{opacity:.75}
@@ -123,24 +124,27 @@ fn series_row(row: &SeriesRow, now: SystemTime) -> String {
     )
 }
 
-/// State in words, with phase and reason, and the attempts when there were several.
+/// State in words: phase and reason, the attempts when there were several, and the cause.
 fn state_cell(report: &ProbeReport) -> String {
     let attempts = if report.attempts > 1 { format!(" ({} attempts)", report.attempts) } else { String::new() };
     match &report.failure {
         None => format!("<span class=\"ok\">ok</span>{attempts}"),
         Some(Failure { phase, reason, cause }) => {
-            format!("<span class=\"bad\" title=\"{}\">failed {phase}: {reason}</span>{attempts}", Escaped(cause))
+            format!(
+                "<span class=\"bad\">failed {phase}: {reason}</span>{attempts}<br><span class=\"dim\">{}</span>",
+                Escaped(cause)
+            )
         }
     }
 }
 
-/// The edge, and the user's own labels.
+/// The edge, and the user's own labels, on a line of their own.
 fn further_labels(row: &SeriesRow) -> String {
     let further = row.key.labels().iter().filter(|(name, _)| !matches!(name.as_str(), "job" | "instance" | "module"));
-    further
-        .map(|(name, value)| format!(" <span class=\"dim\">{}={}</span>", Escaped(name), Escaped(value)))
-        .collect::<Vec<_>>()
-        .concat()
+    let shown: Vec<String> = further
+        .map(|(name, value)| format!("<span class=\"dim\">{}={}</span>", Escaped(name), Escaped(value)))
+        .collect();
+    if shown.is_empty() { String::new() } else { format!("<br>{}", shown.join(" ")) }
 }
 
 /// Days until the first presented certificate ends, with the date.
@@ -148,8 +152,12 @@ fn certificate_end(report: &ProbeReport, now: SystemTime) -> Option<String> {
     let end = report.tls()?.chain.iter().map(|certificate| certificate.not_after).min()?;
     let date = show::utc(end);
     let left = show::days_left(end, show::unix_seconds(now));
-    let words = if left < 0 { format!("expired {} d ago", -left) } else { format!("{left} d") };
-    Some(format!("<span title=\"{date}\">{words}</span> <span class=\"dim\">{}</span>", &date[..10]))
+    let words = if left < 0 { format!("expired {}", age(expired_for(end, now))) } else { format!("{left} d") };
+    Some(format!("<span title=\"{date}\">{words}</span><br><span class=\"dim\">{}</span>", &date[..10]))
+}
+
+fn expired_for(end: i64, now: SystemTime) -> Duration {
+    Duration::from_secs(show::unix_seconds(now).saturating_sub(end).try_into().unwrap_or(0))
 }
 
 /// The query that leads `/logs` to exactly this series.

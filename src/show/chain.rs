@@ -62,7 +62,8 @@ pub(super) fn remaining(certificate: &Certificate, now: i64) -> String {
     if certificate.not_before > now {
         format!("not valid for another {}", days(days_left(certificate.not_before, now) + 1))
     } else if left < 0 {
-        format!("expired {} ago", days(-left))
+        // Counted from the end on, so that 25 hours after it is 1 day ago.
+        format!("expired {} ago", days(days_left(now, certificate.not_after)))
     } else {
         format!("{} left", days(left))
     }
@@ -74,7 +75,11 @@ fn validity(certificate: &Certificate, now: i64) -> String {
 }
 
 fn days(count: i64) -> String {
-    if count == 1 { "1 day".into() } else { format!("{count} days") }
+    match count {
+        0 => "less than a day".into(),
+        1 => "1 day".into(),
+        count => format!("{count} days"),
+    }
 }
 
 fn or_none(name: &str) -> std::borrow::Cow<'_, str> {

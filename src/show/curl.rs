@@ -43,15 +43,11 @@ fn http_words(module: &HttpModule, report: &ProbeReport) -> Vec<String> {
     words
 }
 
-/// The last hop's method: 301, 302 and 303 turn a POST into a GET (RFC 9110 section 15.4), 303 all but HEAD.
+/// The last hop's method: 301, 302 and 303 turn all but HEAD into GET, as the probe does (RFC 9110 section 15.4).
 fn method(module: &HttpModule, report: &ProbeReport) -> Method {
     let (_, before) = report.hops.split_last().expect("the caller has a last hop");
-    let changes = |status: u16| match status {
-        303 => module.method != Method::HEAD,
-        301 | 302 => module.method == Method::POST,
-        _ => false,
-    };
-    let became_get = before.iter().filter_map(|hop| hop.http.as_ref()).any(|http| changes(http.status));
+    let mut statuses = before.iter().filter_map(|hop| hop.http.as_ref()).map(|http| http.status);
+    let became_get = module.method != Method::HEAD && statuses.any(|status| matches!(status, 301..=303));
     if became_get { Method::GET } else { module.method.clone() }
 }
 

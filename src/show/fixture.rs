@@ -74,6 +74,8 @@ fn tls() -> TlsFacts {
             validity: Ok(()),
             chain: Ok(()),
             name: Ok(()),
+            revocation: None,
+            pin: None,
             paths: None,
             ignored: false,
         }),

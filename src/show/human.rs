@@ -13,7 +13,9 @@ pub fn human(report: &ProbeReport) -> String {
     let mut out = Lines(verdict_line(report) + "\n");
     if let Some(failure) = &report.failure {
         out.field("why", failure.reason.explain());
-        out.field("cause", &failure.cause);
+        if !repeats(&failure.cause, failure.reason.explain()) {
+            out.field("cause", &failure.cause);
+        }
     }
     if let Some(advice) = remedy(report) {
         out.field("do", &advice);
@@ -27,6 +29,11 @@ pub fn human(report: &ProbeReport) -> String {
         out.push(&format!("\nrepeat it with\n  {line}"));
     }
     out.0
+}
+
+/// Whether a cause is its reason's explanation over again.
+fn repeats(cause: &str, explanation: &str) -> bool {
+    cause.eq_ignore_ascii_case(explanation.trim_end_matches('.'))
 }
 
 fn attempts(out: &mut Lines, report: &ProbeReport) {
@@ -88,11 +95,9 @@ fn column(at: Duration, total: Duration) -> usize {
 }
 
 fn response(out: &mut Lines, http: &HttpFacts) {
+    let read = if http.body_length > 0 { format!(", {} bytes read", http.body_length) } else { String::new() };
     let length = http.content_length.map_or(String::new(), |n| format!(", Content-Length {n}"));
-    out.field(
-        "response",
-        &format!("{} HTTP/{:.1}, {} bytes read{length}", http.status, http.version, http.body_length),
-    );
+    out.field("response", &format!("{} HTTP/{:.1}{read}{length}", http.status, http.version));
     if let Some(location) = &http.redirect {
         out.field("redirect", &format!("to {location}"));
     }
@@ -105,7 +110,11 @@ fn exchange(out: &mut Lines, websocket: &WebSocketFacts) {
     let mut parts = vec![if websocket.upgraded { "upgraded".to_owned() } else { "not upgraded".to_owned() }];
     parts.extend(websocket.subprotocol.as_ref().map(|name| format!("subprotocol {name}")));
     parts.extend(websocket.ping_rtt.map(|rtt| format!("ping {}", millis(rtt))));
-    parts.push(format!("{} messages received", websocket.messages));
+    parts.extend(match websocket.messages {
+        0 => None,
+        1 => Some("1 message received".to_owned()),
+        many => Some(format!("{many} messages received")),
+    });
     parts.extend(websocket.close_code.map(|code| format!("close code {code}")));
     out.field("WebSocket", &parts.join(", "));
 }

@@ -1,7 +1,7 @@
 //! What to do about a failure: one sentence or two per reason, with the names and dates of this very report.
 
 use super::{chain, names, text::visible, time::unix_seconds, time::utc};
-use crate::model::{Certificate, Failure, ProbeReport, Reason};
+use crate::model::{Certificate, Failure, Hop, Host, ProbeReport, Reason};
 
 /// What a person can do about the failure; `None` when there is none.
 pub fn remedy(report: &ProbeReport) -> Option<String> {
@@ -57,6 +57,11 @@ fn answer_remedy(report: &ProbeReport, failure: &Failure) -> Option<String> {
         Reason::Status => {
             let status = report.http()?.status;
             match status {
+                400 | 403 | 404 | 421 | 503 if names_no_site(report, hop) => {
+                    "the URL has an address, so neither SNI nor Host says which site is meant: probe the site's name and \
+                     give the address with connect_to, or name the site with the parameter `hostname`"
+                        .into()
+                }
                 400 | 403 | 404 | 421 | 503 if !clashes.is_empty() => format!(
                     "the server may refuse because the names disagree: {clashes}; make them agree (parameter `hostname`, \
                      the module's Host header or tls_config.server_name)"
@@ -77,6 +82,13 @@ fn answer_remedy(report: &ProbeReport, failure: &Failure) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Whether only an address was told to the server: a CDN edge serves many sites and refuses to guess.
+fn names_no_site(report: &ProbeReport, hop: &Hop) -> bool {
+    let by_address = names::target_of(report, hop).is_some_and(|target| matches!(target.host(), Host::Ip(_)));
+    let sni_sent = hop.tls.as_ref().is_some_and(|tls| tls.sni_sent);
+    by_address && !sni_sent && names::clashes(report, hop).is_empty()
 }
 
 fn plain_remedy(reason: Reason) -> &'static str {
@@ -100,7 +112,16 @@ fn plain_remedy(reason: Reason) -> &'static str {
         Reason::CertChainIncomplete => "configure the server to send its intermediate certificates",
         Reason::CertUnknownIssuer => "if the issuer is yours, name its certificate in the module's tls_config.ca_file",
         Reason::CertRevoked => "replace the certificate: its issuer withdrew it",
-        Reason::CertInvalid => "get a certificate that is made for servers and well formed",
+        Reason::RevocationUnknown => "make the CA's responder or list reachable, or let the module fail soft",
+        Reason::StapleMissing => "switch OCSP stapling on in the server, or drop require_staple",
+        Reason::CertWrongPurpose => "get a certificate whose extended key usage includes TLS servers",
+        Reason::CertWeak => "get a certificate with a current key and signature (ECDSA P-256 or RSA 2048, SHA-256)",
+        Reason::CertMalformed => "get a well-formed X.509 v3 certificate",
+        Reason::CertInvalid => {
+            "get a certificate that breaks no rule of its issuers; the cause says which one it broke"
+        }
+        Reason::CertPinMismatch => "list the new key in the module's pins if the change was meant",
+        Reason::StarttlsRefused => "switch STARTTLS on in the server, or probe its TLS port",
         Reason::ClientCertRequired => "give the module a client certificate (tls_config.cert_file and key_file)",
         Reason::ClientCertRejected => "give the module a client certificate that this server trusts",
         Reason::UnrecognizedName => "make the server serve this name, or set tls_config.server_name to one it does",
@@ -159,6 +180,19 @@ mod tests {
         assert!(of(Reason::CertChainIncomplete).contains("\"CN=Example CA\""));
         assert!(of(Reason::CertWrongName).contains("www.example.com, *.example.org"));
         assert!(of(Reason::CertExpired).contains("\"CN=www.example.com\""));
+    }
+
+    #[test]
+    fn a_refusal_by_address_asks_for_the_sites_name() {
+        let mut report = fixture::failed(Phase::Processing, Reason::Status);
+        let hop = &mut report.hops[0];
+        hop.http.as_mut().unwrap().status = 403;
+        hop.url = "https://192.0.2.7/".into();
+        hop.host_header = "192.0.2.7".into();
+        let tls = hop.tls.as_mut().unwrap();
+        (tls.server_name, tls.sni_sent) = ("192.0.2.7".into(), false);
+        let advice = remedy(&report).unwrap();
+        assert!(advice.contains("connect_to") && advice.contains("`hostname`"), "{advice}");
     }
 
     #[test]

@@ -66,7 +66,9 @@ fn reason_of(error: &hyper::Error) -> Reason {
     let mut source = error.source();
     while let Some(inner) = source {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return reason_of_io(io);
+            // hyper says so of a chunked body that breaks the rules.
+            let broken_rules = io.kind() == io::ErrorKind::InvalidInput;
+            return if broken_rules { Reason::ProtocolError } else { reason_of_io(io) };
         }
         if let Some(h2) = inner.downcast_ref::<h2::Error>() {
             return match h2.get_io() {
@@ -91,7 +93,7 @@ pub(super) struct Exchange {
 /// Sends `request` over `wire` in HTTP/2 or HTTP/1.1 and takes the response's head.
 pub(super) async fn exchange(wire: Wire, http2: bool, request: Request<Full<Bytes>>) -> Result<Exchange, HttpError> {
     let io = TokioIo::new(wire);
-    let (mut driver, response): (Driver, Response<Incoming>) = if http2 {
+    let (driver, response): (Driver, Response<Incoming>) = if http2 {
         let tasks = Tasks::default();
         let (mut sender, connection) = http2::Builder::new(tasks.clone())
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
@@ -111,8 +113,6 @@ pub(super) async fn exchange(wire: Wire, http2: bool, request: Request<Full<Byte
         let response = driver.drive(sender.send_request(request)).await?;
         (driver, response)
     };
-    // Lets the connection notice a response that is already complete.
-    driver.drive(std::future::ready(())).await;
     let (head, body) = response.into_parts();
     Ok(Exchange { head, body, driver })
 }

@@ -1,10 +1,8 @@
 //! The request of one hop: method, headers, credentials and body, as module, route and earlier hops have it.
 
 use super::HttpError;
-use crate::{
-    model::{Auth, Body, Header, HttpModule, Secret, SecretText, Target, TextSource},
-    probe::route::Route,
-};
+use crate::model::{Auth, Body, Header, HttpModule, Secret, SecretText, Target, TextSource};
+use crate::probe::route::Route;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use cookie_store::CookieStore;

@@ -110,14 +110,11 @@ impl Attempt {
     }
 
     fn handshake_failure(&self, error: io::Error) -> TlsError {
-        // A handshake that we stopped ourselves: the verdict says why.
-        if let Err(verdict) = self.admit()
-            && self.witness.seen().verdict.is_some()
-            && self.witness.identity.is_some()
-        {
+        let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFault>());
+        // A handshake that the witness stopped: the verdict says why.
+        if let (Some(TlsFault::General(_)), Err(verdict)) = (fault, self.admit()) {
             return verdict;
         }
-        let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFault>());
         if let Some(TlsFault::AlertReceived(alert)) = fault
             && let Some(refusal) = self.client_cert_fault(*alert)
         {

@@ -39,6 +39,8 @@ impl Evidence<'_> {
                     validity: self.validity(),
                     chain: unusable.clone(),
                     name: unusable,
+                    revocation: None,
+                    pin: None,
                     paths: None,
                     ignored: false,
                 };
@@ -46,7 +48,16 @@ impl Evidence<'_> {
         };
         let (chain, paths) = self.chain(&leaf);
         let validity = if paths.is_some() { Ok(()) } else { self.validity() };
-        Verdict { proof: unproven, validity, chain, name: self.name_check(&leaf), paths, ignored: false }
+        Verdict {
+            proof: unproven,
+            validity,
+            chain,
+            name: self.name_check(&leaf),
+            revocation: None,
+            pin: None,
+            paths,
+            ignored: false,
+        }
     }
 
     /// Whether a path leads to a root, and the facts of all paths that hold now.
@@ -137,12 +148,11 @@ impl Evidence<'_> {
         let now = i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX);
         let in_use = self.linked();
         if let Some(old) = in_use.iter().find(|c| c.not_after < now) {
-            let days = (now - old.not_after) / 86_400;
-            return Err((Reason::CertExpired, format!("`{}` expired {days} days ago", old.subject)));
+            return Err((Reason::CertExpired, format!("`{}` expired {} ago", old.subject, span(now - old.not_after))));
         }
         if let Some(young) = in_use.iter().find(|c| c.not_before > now) {
-            let days = (young.not_before - now) / 86_400;
-            return Err((Reason::CertNotYetValid, format!("`{}` becomes valid in {days} days", young.subject)));
+            let until = span(young.not_before - now);
+            return Err((Reason::CertNotYetValid, format!("`{}` becomes valid in {until}", young.subject)));
         }
         if in_use.is_empty() {
             return Err((Reason::CertInvalid, "the certificate's dates cannot be read".into()));
@@ -219,6 +229,17 @@ fn names_of(leaf: &Certificate) -> String {
     const SHOWN: usize = 10;
     let names = leaf.dns_names.iter().cloned().chain(leaf.ip_addresses.iter().map(ToString::to_string));
     names.take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A time span as a person says it.
+fn span(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        ..60 => (seconds, "second"),
+        60..3600 => (seconds / 60, "minute"),
+        3600..86_400 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 fn is_about_time(error: &Error) -> bool {

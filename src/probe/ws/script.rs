@@ -1,10 +1,8 @@
 //! The exchange of messages on an upgraded connection: the module's script, a timed ping, a clean close.
 
 use super::{Socket, WsError};
-use crate::{
-    model::{WebSocketFacts, WebSocketModule, WebSocketStep},
-    probe::run::at_most,
-};
+use crate::model::{WebSocketFacts, WebSocketModule, WebSocketStep};
+use crate::probe::run::at_most;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
