@@ -130,6 +130,9 @@ pub async fn run(
     listeners: Vec<TcpListener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ConfigErrors> {
+    // First of all: a SIGHUP that nobody hears ends the process.
+    let hangup =
+        signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
     let Loaded { engine, config, digest } = load(&settings.source, None, settings.max_in_flight)?;
     let engine = Arc::new(engine);
     let board = Arc::new(Board::new(settings.history_limit));
@@ -146,7 +149,7 @@ pub async fn run(
         let router = server::router(Arc::clone(&state));
         servers.spawn(server::serve(listener, router, stop.clone().cancelled_owned(), settings.grace));
     }
-    let mut reloader = Reloader { source: settings.source, schedule, state: Arc::clone(&state), engine, digest };
+    let mut reloader = Reloader { source: settings.source, hangup, schedule, state: Arc::clone(&state), engine, digest };
     tokio::select! {
         () = shutdown => {}
         () = reloader.answer(requests, settings.auto_reload) => {}
@@ -170,6 +173,7 @@ async fn at_most(limit: Duration, future: impl Future<Output = ()>) {
 /// Swaps everything or nothing, one reload at a time, whoever asks.
 struct Reloader {
     source: Source,
+    hangup: Option<Signal>,
     schedule: Schedule,
     state: Arc<State>,
     engine: Arc<Engine>,
@@ -179,8 +183,6 @@ struct Reloader {
 impl Reloader {
     /// Answers reloads by HTTP, by SIGHUP and by the clock; ends only when dropped.
     async fn answer(&mut self, mut requests: mpsc::Receiver<ReloadRequest>, auto: Option<Duration>) {
-        let mut hangup =
-            signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
         let mut clock = auto.map(|every| {
             let mut clock = interval(every);
             clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,7 +195,7 @@ impl Reloader {
                     // Whoever asked may be gone; the reload stands all the same.
                     let _ = asker.send(self.reload(true).map_err(|errors| errors.to_string()));
                 }
-                () = hung_up(&mut hangup) => drop(self.reload(true)),
+                () = hung_up(&mut self.hangup) => drop(self.reload(true)),
                 () = ticked(&mut clock) => drop(self.reload(false)),
             }
         }

@@ -100,7 +100,8 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
 }
 
 async fn run_app(settings: Settings, listeners: Vec<TcpListener>) -> Result<ExitCode, String> {
-    app::run(settings, listeners, stopped()).await.map_err(|errors| errors.to_string())?;
+    let stopped = stopped().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    app::run(settings, listeners, stopped).await.map_err(|errors| errors.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -151,17 +152,15 @@ impl From<args::LogFormat> for LogFormat {
     }
 }
 
-/// Until SIGTERM or SIGINT.
-async fn stopped() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be heard; stopping at once");
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Ends at SIGTERM or SIGINT, which are heard from the call on.
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Prints to standard output; a closed pipe is an error, not a panic.
