@@ -128,7 +128,7 @@ async fn whatever_is_wrong_with_a_certificate_it_is_seen() {
 #[tokio::test]
 async fn the_three_doors_agree() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "1s", "2s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, "3s", "4s")).await;
     let mut asked = JoinSet::new();
     for endpoint in lab.endpoints().iter().cloned() {
         let (address, path) = (exporter.address, probe_path(endpoint.module, &endpoint.url, ""));

@@ -1,6 +1,6 @@
 //! The scheduler with real sockets: intervals, no overlap, retries, totals. Short intervals, and polls instead of pauses.
 
-use crate::world::{Exporter, Peer, http_module, job, trusting, until};
+use crate::world::{Exporter, Peer, http_module, until, with_job};
 use edgeprobe::lab::{Lab, ca::Authority};
 use std::{
     sync::{
@@ -21,7 +21,7 @@ async fn a_slow_target_never_overlaps_itself_and_its_misses_are_counted() {
         let _ = tokio::io::copy(&mut io, &mut tokio::io::sink()).await;
     })
     .await;
-    let yaml = http_module(&ca, "1s", "") + "jobs:\n" + &job("j", "m", "", &[peer.url("https")]);
+    let yaml = with_job(&http_module(&ca, "1s", ""), "interval: 1s", &[peer.url("https")]);
     let exporter = Exporter::start(&yaml).await;
     let value = async |name: &str| exporter.metrics().await.find(name, &[("job", "j")]).unwrap_or_default();
     until("it ran three times", async || value("probe_runs_total").await > 2.5).await;
@@ -41,7 +41,7 @@ async fn a_target_runs_once_per_interval() {
         let _ = io.write_all(OK).await;
     })
     .await;
-    let yaml = http_module(&ca, "1s", "") + "jobs:\n" + &job("j", "m", "", &[peer.url("https")]);
+    let yaml = with_job(&http_module(&ca, "1s", ""), "interval: 1s", &[peer.url("https")]);
     let exporter = Exporter::start(&yaml).await;
     until("the first run", async || peer.accepted() > 0).await;
     let began = std::time::Instant::now();
@@ -66,8 +66,8 @@ async fn a_retry_keeps_the_first_verdict_and_the_attempts() {
         }
     })
     .await;
-    let retry = "  retry: {attempts: 3, backoff: 10ms, max_backoff: 20ms}\n";
-    let yaml = http_module(&ca, "1s", "") + "jobs:\n" + &job("j", "m", retry, &[peer.url("https")]);
+    let settings = "interval: 2s, retry: {attempts: 3, backoff: 10ms, max_backoff: 20ms}";
+    let yaml = with_job(&http_module(&ca, "1s", ""), settings, &[peer.url("https")]);
     let exporter = Exporter::start(&yaml).await;
     until("it ran twice", async || {
         exporter.metrics().await.find("probe_runs_total", &[("job", "j")]).is_some_and(|runs| runs > 1.5)
@@ -91,8 +91,8 @@ async fn a_retry_keeps_the_first_verdict_and_the_attempts() {
 async fn a_lasting_reason_is_not_retried() {
     let lab = Lab::start().await.unwrap();
     let target = lab.endpoint("wrong-status").url.clone();
-    let retry = "  retry: {attempts: 5, backoff: 10ms, max_backoff: 20ms}\n";
-    let exporter = Exporter::start(&(http_module(lab.ca(), "1s", "") + "jobs:\n" + &job("j", "m", retry, &[target]))).await;
+    let settings = "interval: 2s, retry: {attempts: 5, backoff: 10ms, max_backoff: 20ms}";
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "1s", ""), settings, &[target])).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     assert_eq!(page.verdict(&[("job", "j")]), "processing/status");
@@ -104,23 +104,20 @@ async fn a_lasting_reason_is_not_retried() {
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_stalling_targets_of_three_hundred_do_not_delay_the_rest() {
     let lab = Lab::start().await.unwrap();
-    let url = |name: &str, n: usize| format!("{}{n}", lab.endpoint(name).url.clone());
-    let healthy: Vec<String> = (0..270).map(|n| url("plain-http", n)).collect();
-    let stalling: Vec<String> = (0..30).map(|n| url("stalled-handshake", n)).collect();
-    let jobs = job("healthy", "plain", "", &healthy) + &job("stalling", "m", "", &stalling);
-    let jobs = jobs.replace("interval: 1s", "interval: 3s");
-    let modules = "modules:\n  plain: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4}}\n  \
-                   m: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4, tls_config: {ca: @CA@}}}\njobs:\n";
-    let exporter = Exporter::start(&(trusting(lab.ca_pem(), modules) + &jobs)).await;
+    let (healthy, stalling) = (&lab.endpoint("plain-http").url, &lab.endpoint("stalled-handshake").url);
+    let mut targets: Vec<String> = (0..270).map(|n| format!("{healthy}{n}")).collect();
+    targets.extend((0..30).map(|n| format!("{stalling}{n}")));
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "2s", ""), "interval: 3s", &targets)).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
-    let lags = page.all("probe_schedule_lag_seconds", &[("job", "healthy")]);
-    assert_eq!(lags.len(), 270);
-    let late = lags.iter().filter(|sample| sample.value > 1.0).count();
+    let of_healthy = |name: &str| -> Vec<f64> {
+        let samples = page.samples.iter().filter(|s| s.name == name && s.label("instance").starts_with(healthy.as_str()));
+        samples.map(|sample| sample.value).collect()
+    };
+    assert_eq!(of_healthy("probe_success"), [1.0; 270]);
+    let late = of_healthy("probe_schedule_lag_seconds").into_iter().filter(|lag| *lag > 1.0).count();
     assert!(late <= 2, "{late} of 270 started more than a second late");
-    let verdicts = page.all("probe_success", &[("job", "healthy")]);
-    assert!(verdicts.iter().all(|sample| sample.value > 0.5));
-    assert_eq!(page.all("probe_failure_info", &[("job", "stalling"), ("reason", "timeout")]).len(), 30);
+    assert_eq!(page.all("probe_failure_info", &[("phase", "tls"), ("reason", "timeout")]).len(), 30);
     exporter.stop().await;
 }
 
@@ -131,9 +128,9 @@ async fn each_edge_is_a_series_of_its_own() {
     let lab = Lab::start().await.unwrap();
     let port = |name: &str| lab.endpoint(name).url.trim_end_matches('/').rsplit_once(':').unwrap().1.to_owned();
     let edges = [format!("127.0.0.1:{}", port("good")), format!("127.0.0.1:{}", port("expired"))];
-    let connect_to = format!("  connect_to: [\"{}\", \"{}\"]\n", edges[0], edges[1]);
+    let settings = format!("interval: 2s, connect_to: [\"{}\", \"{}\"]", edges[0], edges[1]);
     let target = "https://good.localhost/".to_owned();
-    let yaml = http_module(lab.ca(), "1s", "") + "jobs:\n" + &job("j", "m", &connect_to, std::slice::from_ref(&target));
+    let yaml = with_job(&http_module(lab.ca(), "2s", ""), &settings, std::slice::from_ref(&target));
     let exporter = Exporter::start(&yaml).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
@@ -149,9 +146,9 @@ async fn each_edge_is_a_series_of_its_own() {
 async fn totals_add_up() {
     let lab = Lab::start().await.unwrap();
     let (good, bad) = (lab.endpoint("good").url.clone(), lab.endpoint("expired").url.clone());
-    let (loops, jobs) = (lab.endpoint("redirect-loop").url.clone(), "jobs:\n");
+    let loops = lab.endpoint("redirect-loop").url.clone();
     let targets = [good.clone(), bad.clone(), loops.clone()];
-    let exporter = Exporter::start(&(http_module(lab.ca(), "1s", "") + jobs + &job("j", "m", "", &targets))).await;
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "2s", ""), "interval: 2s", &targets)).await;
     until("each ran twice", async || {
         let page = exporter.metrics().await;
         let runs = page.all("probe_runs_total", &[]);
@@ -167,7 +164,7 @@ async fn totals_add_up() {
         let failed: f64 = page.all("probe_failures_total", &series).iter().map(|sample| sample.value).sum();
         let expected = if *target == good { 0.0 } else { runs };
         assert!((failed - expected).abs() < 0.1, "{target}: {failed} of {runs}");
-        assert!(page.says("probe_interval_seconds", &series, 1.0));
+        assert!(page.says("probe_interval_seconds", &series, 2.0));
     }
     let loops = [("instance", loops.as_str())];
     assert!(page.says("probe_redirects_total", &loops, 11.0 * page.value("probe_runs_total", &loops)));

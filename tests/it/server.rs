@@ -1,7 +1,7 @@
 //! Our own HTTP from outside: parameters, formats, identity, reload, shutdown.
 
 use crate::world::{
-    Exporter, Page, Peer, Program, ask, demo_config, finish, http_module, job, probe_path, request, site, until,
+    Exporter, Page, Peer, Program, ask, demo_config, finish, http_module, probe_path, request, site, until, with_job,
 };
 use edgeprobe::lab::{Lab, Seen, ca::Authority, http::Reply};
 use ::http::StatusCode;
@@ -158,7 +158,7 @@ async fn metrics_are_served_while_every_target_stalls() {
     let lab = Lab::start().await.unwrap();
     let stalled = &lab.endpoint("stalled-handshake").url;
     let targets: Vec<String> = (0..100).map(|n| format!("{stalled}{n}")).collect();
-    let yaml = http_module(lab.ca(), "1s", "") + "jobs:\n" + &job("stalled", "m", "", &targets);
+    let yaml = with_job(&http_module(lab.ca(), "1s", ""), "interval: 1s", &targets);
     let exporter = Exporter::start(&yaml).await;
     until("many stall", async || lab.open_connections("stalled-handshake") > 20).await;
     for _ in 0..5 {
@@ -193,7 +193,7 @@ async fn each_debug_report_is_of_its_own_probe() {
 async fn ready_only_when_every_series_has_a_result() {
     let lab = Lab::start().await.unwrap();
     let targets = [lab.endpoint("good").url.clone(), lab.endpoint("stalled-handshake").url.clone()];
-    let exporter = Exporter::start(&(http_module(lab.ca(), "1s", "") + "jobs:\n" + &job("j", "m", "", &targets))).await;
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "1s", ""), "interval: 1s", &targets)).await;
     until("the stalled one is tried", async || lab.open_connections("stalled-handshake") > 0).await;
     let page = exporter.metrics().await;
     if page.all("probe_success", &[]).len() < 2 {
@@ -210,7 +210,7 @@ async fn ready_only_when_every_series_has_a_result() {
 async fn a_reload_swaps_everything_or_nothing() {
     let lab = Lab::start().await.unwrap();
     let (good, slow) = (lab.endpoint("good").url.clone(), lab.endpoint("slow").url.clone());
-    let yaml = |targets: &[String]| http_module(lab.ca(), "1s", "") + "jobs:\n" + &job("j", "m", "", targets);
+    let yaml = |targets: &[String]| with_job(&http_module(lab.ca(), "2s", ""), "interval: 2s", targets);
     let exporter = Exporter::start(&yaml(&[good.clone(), slow.clone()])).await;
     let runs = async || exporter.metrics().await.value("probe_runs_total", &[("instance", &good)]);
     until("there are totals", async || runs().await > 1.5).await;
@@ -258,7 +258,7 @@ async fn removed_targets_are_not_probed_any_more() {
         let _ = io.read(&mut [0; 1024]).await;
     })
     .await;
-    let yaml = |targets: &[String]| http_module(&ca, "1s", "") + "jobs:\n" + &job("j", "m", "", targets);
+    let yaml = |targets: &[String]| with_job(&http_module(&ca, "1s", ""), "interval: 1s", targets);
     let exporter = Exporter::start(&yaml(&[peer.url("https")])).await;
     until("it is probed", async || peer.accepted() > 0).await;
     let elsewhere = ["https://nothing.invalid/".to_owned()];
@@ -300,10 +300,9 @@ async fn sighup_reloads_and_sigterm_lets_a_running_probe_finish() {
 async fn the_grace_ends_what_does_not_end_by_itself() {
     let lab = Lab::start().await.unwrap();
     let targets = [lab.endpoint("stalled-handshake").url.clone()];
-    let job = job("j", "m", "", &targets).replace("interval: 1s", "interval: 5m");
-    let yaml = http_module(lab.ca(), "60s", "");
-    // A first tick may be minutes away, so the probe is asked for.
-    let mut program = Program::start(&(yaml + "jobs:\n" + &job), &["--web.shutdown-grace=0.2"]).await;
+    let yaml = with_job(&http_module(lab.ca(), "60s", ""), "interval: 5m", &targets);
+    let mut program = Program::start(&yaml, &["--web.shutdown-grace=0.2"]).await;
+    // The first tick may be minutes away.
     let _running = request(program.address, "GET", &probe_path("m", &targets[0], ""), "").await;
     until("it runs", async || lab.open_connections("stalled-handshake") >= 1).await;
     program.signal("TERM");

@@ -25,10 +25,7 @@ use edgeprobe::{
     },
     model::{Job, ModuleName, ProbeReport, Retry},
 };
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a slow machine; only a test that fails waits for so long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,13 +64,10 @@ pub(crate) fn websocket_module(ca: &Authority, timeout: &str, more: &str) -> Str
     trusting(&ca.root_pem(), &text)
 }
 
-/// A job over these targets, to be put after the modules of a config.
-pub(crate) fn job(name: &str, module: &str, more: &str, targets: &[String]) -> String {
-    let mut yaml = format!("- job_name: {name}\n  modules: [{module}]\n  interval: 1s\n{more}  static_configs:\n  - targets:\n");
-    for target in targets {
-        writeln!(yaml, "    - \"{target}\"").unwrap();
-    }
-    yaml
+/// `modules` with one job named `j` of the module `m` over these targets; `settings` is in flow style.
+pub(crate) fn with_job(modules: &str, settings: &str, targets: &[String]) -> String {
+    let targets = serde_json::to_string(targets).unwrap();
+    format!("{modules}jobs: [{{job_name: j, modules: [m], {settings}, static_configs: [{{targets: {targets}}}]}}]\n")
 }
 
 /// Probes without a server: an engine made from a config.
