@@ -149,7 +149,8 @@ pub async fn run(
         let router = server::router(Arc::clone(&state));
         servers.spawn(server::serve(listener, router, stop.clone().cancelled_owned(), settings.grace));
     }
-    let mut reloader = Reloader { source: settings.source, hangup, schedule, state: Arc::clone(&state), engine, digest };
+    let mut reloader =
+        Reloader { source: settings.source, hangup, schedule, state: Arc::clone(&state), engine, digest };
     tokio::select! {
         () = shutdown => {}
         () = reloader.answer(requests, settings.auto_reload) => {}

@@ -103,8 +103,11 @@ async fn a_bad_config_is_told_by_place() {
 
 #[tokio::test]
 async fn a_missing_ca_file_is_told_by_path_and_line() {
-    let file = File::new("modules:\n  m:\n    prober: http\n    http:\n      tls_config:\n        ca_file: /no/such/ca.pem\n");
-    for arguments in [&["check-config", file.path()][..], &["--config.file", file.path(), "--web.listen-address=127.0.0.1:0"]] {
+    let file =
+        File::new("modules:\n  m:\n    prober: http\n    http:\n      tls_config:\n        ca_file: /no/such/ca.pem\n");
+    for arguments in
+        [&["check-config", file.path()][..], &["--config.file", file.path(), "--web.listen-address=127.0.0.1:0"]]
+    {
         let output = edgeprobe(arguments).await;
         assert_told(&output, 1, &["modules.m.http.tls_config.ca_file", "/no/such/ca.pem", ":6"]);
     }
@@ -147,7 +150,9 @@ async fn a_port_in_use_is_told_by_address() {
 
 #[tokio::test]
 async fn a_wrong_command_line_exits_with_2() {
-    for arguments in [&["--no-such-flag"][..], &["probe"], &["probe", "x", "--format", "xml"], &["--timeout-offset=soon"]] {
+    for arguments in
+        [&["--no-such-flag"][..], &["probe"], &["probe", "x", "--format", "xml"], &["--timeout-offset=soon"]]
+    {
         let output = edgeprobe(arguments).await;
         assert_eq!(output.code, Some(2), "{arguments:?}: {output:?}");
         assert!(output.stderr.contains("Usage") || output.stderr.contains("--help"), "{output:?}");

@@ -2,7 +2,7 @@
 //! afterwards.
 
 use crate::world::{
-    Io, Peer, Program, Prober, assert_verdict, demo_config, http_module, page_of, until, verdict, websocket_module,
+    Io, Peer, Prober, Program, assert_verdict, demo_config, http_module, page_of, until, verdict, websocket_module,
 };
 use edgeprobe::{
     lab::{
@@ -87,12 +87,8 @@ fn assert_waited(report: &ProbeReport, timeout: Duration) {
 #[tokio::test]
 async fn a_stall_at_any_step_costs_one_deadline_and_leaves_nothing() {
     let lab = Lab::start().await.unwrap();
-    let stalling: Vec<_> = lab
-        .endpoints()
-        .iter()
-        .filter(|e| e.name.starts_with("stalled-") || e.name == "wss-silent")
-        .cloned()
-        .collect();
+    let stalling: Vec<_> =
+        lab.endpoints().iter().filter(|e| e.name.starts_with("stalled-") || e.name == "wss-silent").cloned().collect();
     assert!(stalling.len() >= 4);
     let before = Handle::current().metrics().num_alive_tasks();
     let prober = Arc::new(Prober::new(&demo_config(&lab, "1s", "5s")));
@@ -303,7 +299,8 @@ async fn a_huge_websocket_message_is_refused() {
         while let Some(Ok(_)) = socket.next().await {}
     })
     .await;
-    let report = Prober::new(&websocket_module(&ca, "5s", "query_response: [{expect: x}],")).probe("m", &peer.url("wss")).await;
+    let report =
+        Prober::new(&websocket_module(&ca, "5s", "query_response: [{expect: x}],")).probe("m", &peer.url("wss")).await;
     let found = verdict(&report);
     assert!(found.starts_with("transfer/"), "{found}");
     assert!(!found.ends_with("/timeout"), "{found}");
@@ -329,9 +326,13 @@ async fn answers_to_an_upgrade_are_judged_by_the_book() {
     type Case = (&'static str, &'static str, fn(&str) -> String);
     const CASES: &[Case] = &[
         ("any case, lists, several headers", "success", |accept| {
-            format!("{SWITCH}upgrade: WebSocket\r\nConnection: keep-alive\r\nconnection: x, UPGRADE\r\nSEC-WEBSOCKET-ACCEPT: {accept}\r\n\r\n")
+            format!(
+                "{SWITCH}upgrade: WebSocket\r\nConnection: keep-alive\r\nconnection: x, UPGRADE\r\nSEC-WEBSOCKET-ACCEPT: {accept}\r\n\r\n"
+            )
         }),
-        ("no accept key", "processing/accept_mismatch", |_| format!("{SWITCH}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")),
+        ("no accept key", "processing/accept_mismatch", |_| {
+            format!("{SWITCH}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        }),
         ("no Upgrade", "processing/accept_mismatch", |accept| {
             format!("{SWITCH}Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n")
         }),
@@ -351,7 +352,9 @@ async fn answers_to_an_upgrade_are_judged_by_the_book() {
             )
         }),
         ("200", "processing/upgrade_refused", |_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
-        ("302", "processing/upgrade_refused", |_| "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("302", "processing/upgrade_refused", |_| {
+            "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_owned()
+        }),
     ];
     let ca = Authority::new();
     let prober = Prober::new(&websocket_module(&ca, "5s", ""));

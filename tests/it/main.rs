@@ -2,7 +2,10 @@
 //! that it links once; each module says what belongs there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
-#![expect(clippy::disallowed_methods, reason = "the rules are the program's; a test dials, times and spawns as it likes")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the rules are the program's; a test dials, times and spawns as it likes"
+)]
 
 /// The rules of the house: imports, headers of files, names in dashboards, rules and docs.
 mod architecture;

@@ -1,6 +1,7 @@
 //! Address, SNI and Host are three things, on every hop; and credentials stay where they belong.
 
 use crate::world::{Prober, assert_verdict, demo_config, http_module, page_of, plain_job, site};
+use ::http::{StatusCode, header};
 use edgeprobe::{
     lab::{
         Lab, Listener, Seen,
@@ -10,10 +11,7 @@ use edgeprobe::{
     },
     model::Job,
 };
-use ::http::{StatusCode, header};
-use std::{
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 use tokio::task::JoinSet;
 
 /// SNI and Host of each request, in order.
@@ -63,7 +61,9 @@ async fn an_edge_is_probed_by_address_with_the_sites_name() {
 async fn connecting_elsewhere_keeps_sni_and_host() {
     let lab = Lab::start().await.unwrap();
     let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
-    for (module, scheme, name) in [("https", "https", "cdn-edge"), ("cert", "https", "cdn-edge"), ("wss", "wss", "wss-ping")] {
+    for (module, scheme, name) in
+        [("https", "https", "cdn-edge"), ("cert", "https", "cdn-edge"), ("wss", "wss", "wss-ping")]
+    {
         let (_, port) = lab.endpoint(name).url.trim_end_matches('/').rsplit_once(':').unwrap();
         let target = format!("{scheme}://{name}.localhost/");
         let connect_to = Some(format!("127.0.0.1:{port}").parse().unwrap());

@@ -91,7 +91,11 @@ fn check_certificates(report: &ProbeReport, page: &Page) {
     let expiry = page.find("probe_ssl_earliest_cert_expiry", &[]);
     assert_eq!(expiry.is_some(), !tls.chain.is_empty(), "{target}");
     if let Some(leaf) = tls.chain.first() {
-        assert!(page.says("probe_ssl_cert_not_after_timestamp_seconds", &[("position", "leaf")], seconds(leaf.not_after)));
+        assert!(page.says(
+            "probe_ssl_cert_not_after_timestamp_seconds",
+            &[("position", "leaf")],
+            seconds(leaf.not_after)
+        ));
         assert_eq!(page.all("probe_tls_verified", &[]).len(), 3, "{target}");
         assert_eq!(page.all("probe_ssl_last_chain_info", &[("fingerprint_sha256", &leaf.fingerprint_sha256)]).len(), 1);
     }

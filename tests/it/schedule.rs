@@ -111,7 +111,8 @@ async fn thirty_stalling_targets_of_three_hundred_do_not_delay_the_rest() {
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     let of_healthy = |name: &str| -> Vec<f64> {
-        let samples = page.samples.iter().filter(|s| s.name == name && s.label("instance").starts_with(healthy.as_str()));
+        let samples =
+            page.samples.iter().filter(|s| s.name == name && s.label("instance").starts_with(healthy.as_str()));
         samples.map(|sample| sample.value).collect()
     };
     assert_eq!(of_healthy("probe_success"), [1.0; 270]);

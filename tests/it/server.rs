@@ -3,8 +3,8 @@
 use crate::world::{
     Exporter, Page, Peer, Program, ask, demo_config, finish, http_module, probe_path, request, site, until, with_job,
 };
-use edgeprobe::lab::{Lab, Seen, ca::Authority, http::Reply};
 use ::http::StatusCode;
+use edgeprobe::lab::{Lab, Seen, ca::Authority, http::Reply};
 use flate2::read::GzDecoder;
 use std::{fs, io::Read, time::Duration};
 use tokio::{io::AsyncReadExt, task::JoinSet};
@@ -149,7 +149,8 @@ async fn a_client_that_goes_away_cancels_its_probe() {
         drop(client);
         until("the connection is closed", async || lab.open_connections(name) == 0).await;
     }
-    until("no probe is in flight", async || exporter.metrics().await.says("edgeprobe_probes_in_flight", &[], 0.0)).await;
+    until("no probe is in flight", async || exporter.metrics().await.says("edgeprobe_probes_in_flight", &[], 0.0))
+        .await;
 }
 
 /// Scrapes are fast while every target stalls (prometheus #16939).

@@ -34,9 +34,8 @@ impl Exporter {
             grace: Duration::from_secs(15),
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(async move {
-            app::run(settings, vec![listener], async { drop(stopped.await) }).await
-        });
+        let running =
+            tokio::spawn(async move { app::run(settings, vec![listener], async { drop(stopped.await) }).await });
         let exporter = Self { address, dir, stop: Some(stop), running };
         until("the exporter answers or has ended", async || {
             exporter.running.is_finished() || get(address, "/-/healthy").await.status == 200

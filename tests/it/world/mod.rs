@@ -17,11 +17,10 @@ use edgeprobe::{
     app, config,
     engine::{Engine, Limits},
     lab::{
-        Expected, Lab, Listener,
+        Expected, Lab, Listener, Seen,
         ca::{Authority, Cert},
         http::{self, Reply},
         tls::{ServerTls, Tls},
-        Seen,
     },
     model::{Job, ModuleName, ProbeReport, Retry},
 };
@@ -92,13 +91,7 @@ impl Prober {
 
 /// A job as `/probe` makes it from module and target.
 pub(crate) fn plain_job(module: &str, target: &str) -> Job {
-    Job {
-        module: ModuleName::new(module),
-        target: target.into(),
-        hostname: None,
-        connect_to: None,
-        retry: Retry::NONE,
-    }
+    Job { module: ModuleName::new(module), target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE }
 }
 
 /// `success`, or `phase/reason`: as [`Expected`] prints.

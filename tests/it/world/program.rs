@@ -74,8 +74,13 @@ impl Program {
         });
         let waited = tokio::task::spawn_blocking(move || address.recv_timeout(Duration::from_secs(20)));
         let Ok(address) = waited.await.unwrap() else { panic!("it does not listen: {}", log.lock().unwrap()) };
-        let program = Self { address: address.parse().unwrap(), child, log, dir };
-        until("the program answers", async || get(program.address, "/-/healthy").await.status == 200).await;
+        let mut program = Self { address: address.parse().unwrap(), child, log, dir };
+        until("the config is loaded", async || {
+            let ended = program.child.try_wait().unwrap();
+            assert_eq!(ended, None, "{}", program.log());
+            program.log().contains("loaded the config")
+        })
+        .await;
         program
     }
 
