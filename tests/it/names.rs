@@ -131,12 +131,12 @@ async fn two_hundred_probes_at_once_see_each_their_own_certificate() {
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     let server = site(&ca, &labels, hello).await;
     let prober = Arc::new(Prober::new(&http_module(&ca, "10s", "")));
-    let mut probes = JoinSet::new();
+    let mut running = JoinSet::new();
     for label in &labels {
         let (prober, target, name) = (Arc::clone(&prober), url(label, &server), format!("{label}.localhost"));
-        probes.spawn(async move { (prober.probe("m", &target).await, name) });
+        running.spawn(async move { (prober.probe("m", &target).await, name) });
     }
-    for (report, name) in probes.join_all().await {
+    for (report, name) in running.join_all().await {
         assert_verdict(&report, "success");
         assert_eq!(report.tls().unwrap().chain[0].dns_names, [name]);
     }
@@ -321,14 +321,14 @@ async fn a_client_certificate_opens_the_door_of_its_own_module_only() {
     };
     let with = module(&format!(", cert: {cert}, key: {key}"));
     let prober = Arc::new(Prober::new(&format!("modules: {{with: {with}, without: {}}}", module(""))));
-    let mut probes = JoinSet::new();
+    let mut running = JoinSet::new();
     for n in 0..40 {
         let (name, expected) = [("with", "success"), ("without", "tls/client_cert_required")][n % 2];
         let server = ["client-cert", "client-cert-tls12"][n / 2 % 2];
         let (prober, target) = (Arc::clone(&prober), lab.endpoint(server).url.clone());
-        probes.spawn(async move { (prober.probe(name, &target).await, expected) });
+        running.spawn(async move { (prober.probe(name, &target).await, expected) });
     }
-    for (report, expected) in probes.join_all().await {
+    for (report, expected) in running.join_all().await {
         assert_verdict(&report, expected);
     }
 }

@@ -46,7 +46,7 @@ async fn a_target_runs_once_per_interval() {
     until("the first run", async || peer.accepted() > 0).await;
     let began = std::time::Instant::now();
     until("three more", async || peer.accepted() >= 4).await;
-    assert!(began.elapsed() > Duration::from_millis(2000), "{:?} for three intervals", began.elapsed());
+    assert!(began.elapsed() > Duration::from_secs(2), "{:?} for three intervals", began.elapsed());
     exporter.stop().await;
 }
 

@@ -30,15 +30,17 @@ fn config(lab: &Lab) -> String {
         ("wss_secret", websocket(&format!("headers: {{X-Any: {{secrets: [{CANARY}]}}}},"), "")),
         ("wss_basic", websocket("", &format!("basic_auth: {{username: u, password: {CANARY}}},"))),
     ];
-    let mut yaml = String::from("modules:\n");
-    for (name, module) in &modules {
-        yaml += &format!("  {name}: {module}\n");
-    }
-    yaml +=
-        "jobs:\n- job_name: j\n  modules: [basic, bearer, scheme, plain, secret]\n  interval: 2s\n  static_configs:\n";
-    yaml += &format!("  - targets: [\"{good}\", \"{}\"]\n", lab.endpoint("wrong-status").url);
-    yaml += "- job_name: w\n  modules: [wss_secret, wss_basic]\n  interval: 2s\n  static_configs:\n";
-    yaml += &format!("  - targets: [\"{}\"]\n", lab.endpoint("wss-refused").url);
+    let modules: Vec<String> = modules.iter().map(|(name, module)| format!("{name}: {module}")).collect();
+    let yaml = format!(
+        "modules: {{{}}}\n\
+         jobs:\n\
+         - {{job_name: j, modules: [basic, bearer, scheme, plain, secret], interval: 2s, \
+           static_configs: [{{targets: [\"{good}\", \"{}\"]}}]}}\n\
+         - {{job_name: w, modules: [wss_secret, wss_basic], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
+        modules.join(", "),
+        lab.endpoint("wrong-status").url,
+        lab.endpoint("wss-refused").url
+    );
     trusting(lab.ca_pem(), &yaml)
 }
 

@@ -230,7 +230,7 @@ async fn a_reload_swaps_everything_or_nothing() {
     assert_eq!(ask(exporter.address, "POST", "/-/reload", "").await.status, 500, "a file that vanished");
 
     let before = runs().await;
-    assert_eq!(exporter.reload(&yaml(&[good.clone()])).await.status, 200);
+    assert_eq!(exporter.reload(&yaml(std::slice::from_ref(&good))).await.status, 200);
     let page = exporter.metrics().await;
     assert!(page.says("edgeprobe_config_last_reload_successful", &[], 1.0));
     assert!(page.samples.iter().all(|sample| sample.label("instance") != slow), "removed series vanish at once");

@@ -2,6 +2,7 @@
 
 use super::{Answer, Page, get, probe_path, until};
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -66,7 +67,7 @@ impl Program {
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let address = line.split_once(" address=").map(|(_, address)| address.to_owned());
-                *written.lock().unwrap() += &format!("{line}\n");
+                writeln!(written.lock().unwrap(), "{line}").unwrap();
                 if let Some(address) = address.filter(|_| line.contains("msg=listening")) {
                     told.send(address).unwrap();
                 }
