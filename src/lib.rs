@@ -86,6 +86,8 @@ pub mod board;
 pub mod cli;
 pub mod config;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod lab;
 pub mod metrics;
 pub mod model;

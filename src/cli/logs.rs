@@ -1,6 +1,7 @@
 //! Logs on standard error, as logfmt or JSON, in the manner of Prometheus' own programs.
 
 use super::args::{LogFormat, LogLevel};
+use serde_json::{Map, Value};
 use std::{
     fmt::{self, Write as _},
     io,
@@ -43,15 +44,12 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = event.metadata().level().as_str();
-        let mut pairs = vec![
-            ("time", crate::show::rfc3339(SystemTime::now())),
-            ("level", level.to_owned()),
-            ("msg", fields.message),
-        ];
+        let time = crate::show::rfc3339(SystemTime::now());
+        let mut pairs = vec![("time", time.into()), ("level", level.into()), ("msg", fields.message.into())];
         pairs.extend(fields.others);
         if self.json {
-            let object: serde_json::Map<_, _> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
-            return writeln!(writer, "{}", serde_json::Value::Object(object));
+            let object: Map<_, _> = pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            return writeln!(writer, "{}", Value::Object(object));
         }
         let mut line = String::new();
         for (name, value) in pairs {
@@ -59,7 +57,10 @@ where
                 line.push(' ');
             }
             let _ = write!(line, "{name}=");
-            push_value(&mut line, &value);
+            match value {
+                Value::String(text) => push_value(&mut line, &text),
+                other => push_value(&mut line, &other.to_string()),
+            }
         }
         writeln!(writer, "{line}")
     }
@@ -68,25 +69,41 @@ where
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: Vec<(&'static str, String)>,
+    others: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
-    fn put(&mut self, field: &Field, value: String) {
-        match field.name() {
-            "message" => self.message = value,
-            name => self.others.push((name, value)),
+    fn put(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => self.others.push((name, value)),
         }
     }
 }
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.to_owned());
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
+        self.put(field, format!("{value:?}").into());
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/probe`: one target through one module, now; the answer is its metrics, or its debug report.
 
 use super::{Active, State, params::Params, reply, timeout};
-use crate::engine::Limits;
+use crate::engine::{Limits, log_failure};
 use crate::metrics::{Row, render, to_text};
 use crate::model::{Job, Module, ModuleName, ProbeReport, Prober, Retry};
 use crate::show;
@@ -27,6 +27,7 @@ pub(super) async fn probe(
     };
     let limits = Limits { timeout: order.timeout, budget: order.timeout };
     let report = Arc::new(order.active.engine.run(&order.job, limits).await);
+    log_failure(&report);
     state.board.remember(Arc::clone(&report));
     if params.get("debug") == Some("true") {
         return reply::text(debug_text(&state, &report));

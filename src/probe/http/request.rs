@@ -217,6 +217,9 @@ async fn read_file(path: &Path) -> Result<Vec<u8>, HttpError> {
     let failed = |source| HttpError::File { path: path.to_owned(), source };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes).await.map_err(failed)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(failed(std::io::Error::other(format!("it is larger than {MAX_FILE} bytes"))));
+    }
     Ok(bytes)
 }

@@ -27,6 +27,12 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use watched::Watched;
 use witness::Witness;
 
+/// Reads one certificate's facts.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_certificate(der: &[u8]) -> Option<crate::model::Certificate> {
+    facts::read(der)
+}
+
 /// One handshake: made ready, then under way, then done.
 pub(super) struct Attempt {
     config: Arc<ClientConfig>,
