@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["model", "engine", "board", "metrics", "show"]),
     ("app", &["model", "config", "engine", "board", "schedule", "metrics", "server", "show"]),
     ("cli", &["app", "config", "engine", "lab", "model", "server", "show"]),
+    ("fuzzing", &["config", "probe"]),
     ("main", &[]),
     ("lib", &[]),
 ];
