@@ -15,7 +15,7 @@ use args::{Cli, Command, DemoArgs, LogArgs, ServeArgs};
 use clap::Parser;
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -52,7 +52,11 @@ pub async fn run() -> ExitCode {
 
 async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
     let source = source(args.config.file.as_deref());
+    let web_config = Some(args.web.config_file.as_str()).filter(|file| !file.is_empty()).map(PathBuf::from);
     if args.check {
+        if let Some(file) = &web_config {
+            app::check_web(file).map_err(|errors| errors.to_string())?;
+        }
         return check(&source);
     }
     let options = options(&args)?;
@@ -66,6 +70,7 @@ async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
     let settings = Settings {
         source,
         options,
+        web_config,
         max_in_flight: args.max_in_flight as usize,
         history_limit: args.history_limit.into(),
         auto_reload: args.auto_reload.then(|| Duration::from_secs(args.auto_reload_interval)),
@@ -91,6 +96,7 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
             prober_level: args.log.prober.as_tracing(),
             ..Options::default()
         },
+        web_config: None,
         max_in_flight: 200,
         history_limit: 100,
         auto_reload: None,

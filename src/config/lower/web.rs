@@ -128,7 +128,8 @@ fn clients(raw: &RawWebTls, at: &At, findings: &mut Findings) -> (ClientCertPoli
     }
     if raw.client_allowed_sans.is_some() && !policy.requires() {
         let problem = "names that clients must have, but a client without a certificate is let in";
-        let remedy = "write `client_auth_type: RequireAndVerifyClientCert` (or RequireAnyClientCert), or remove the names";
+        let remedy =
+            "write `client_auth_type: RequireAndVerifyClientCert` (or RequireAnyClientCert), or remove the names";
         findings.add(&at.key("client_allowed_sans"), wrong(problem, remedy));
     } else if raw.client_allowed_sans.as_ref().is_some_and(Vec::is_empty) {
         let problem = "an empty list lets no client in";
