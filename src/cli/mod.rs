@@ -36,7 +36,7 @@ pub async fn run() -> ExitCode {
         None => serve(cli.serve).await,
         Some(Command::Serve(args)) => serve(args).await,
         Some(Command::Probe(args)) => once::probe(args).await,
-        Some(Command::CheckConfig { file }) => check(&Source::File(file)),
+        Some(Command::CheckConfig { file }) => check(&Source::File(file), None),
         Some(Command::Demo(args)) => demo(args).await,
         Some(Command::Healthcheck { url }) => healthcheck::ask(&url).await,
     };
@@ -54,10 +54,7 @@ async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
     let source = source(args.config.file.as_deref());
     let web_config = Some(args.web.config_file.as_str()).filter(|file| !file.is_empty()).map(PathBuf::from);
     if args.check {
-        if let Some(file) = &web_config {
-            app::check_web(file).map_err(|errors| errors.to_string())?;
-        }
-        return check(&source);
+        return check(&source, web_config.as_deref());
     }
     let options = options(&args)?;
     start_logs(&args.log);
@@ -110,8 +107,12 @@ async fn run_app(settings: Settings, listeners: Vec<TcpListener>) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(source: &Source) -> Result<ExitCode, String> {
-    app::check(source).map_err(|errors| errors.to_string())?;
+fn check(source: &Source, web_config: Option<&Path>) -> Result<ExitCode, String> {
+    let faults = [app::check(source).err(), web_config.and_then(|file| app::check_web(file).err())];
+    let faults: Vec<String> = faults.iter().flatten().map(ToString::to_string).collect();
+    if !faults.is_empty() {
+        return Err(faults.join("\n"));
+    }
     print("the config is valid\n")?;
     Ok(ExitCode::SUCCESS)
 }

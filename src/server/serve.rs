@@ -105,6 +105,7 @@ fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::Request;
     use axum::routing::get;
     use std::net::SocketAddr;
     use std::sync::Arc;
@@ -198,5 +199,30 @@ mod tests {
         assert_eq!(world.events.recv().await, Some("began"));
         drop(client);
         assert_eq!(world.events.recv().await, Some("ended"));
+    }
+
+    #[tokio::test]
+    async fn a_client_of_http2_that_goes_ends_its_request() {
+        let (tell, mut events) = mpsc::unbounded_channel();
+        let handler = move || {
+            let told = Told(tell.clone());
+            async move {
+                told.0.send("began").unwrap();
+                std::future::pending::<()>().await;
+                drop(told);
+            }
+        };
+        let (client, server) = tokio::io::duplex(65536);
+        let router = TowerToHyperService::new(Router::new().route("/", get(handler)));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { drop(builder(true).serve_connection(TokioIo::new(server), router).await) });
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tasks.spawn(async move { drop(connection.await) });
+        let request = Request::get("http://localhost/").body(axum::body::Body::empty()).unwrap();
+        let answer = tasks.spawn(async move { drop(sender.send_request(request).await) });
+        assert_eq!(events.recv().await, Some("began"));
+        answer.abort();
+        assert_eq!(events.recv().await, Some("ended"));
     }
 }

@@ -87,12 +87,14 @@ fn within(folder: &Path, source: TextSource) -> TextSource {
 }
 
 fn versions(raw: &RawWebTls, at: &At, findings: &mut Findings) -> (TlsVersion, TlsVersion) {
+    const REMEDY: &str = "write TLS12 or TLS13";
     let mut read = |key: &str, text: Option<&String>, default| {
         let at = at.key(key);
-        let version = optional(findings, &at, text, value::tls_version).unwrap_or(default);
+        let known = |text: &str| value::tls_version(text).map_err(|wrong| Wrong { remedy: REMEDY.into(), ..wrong });
+        let version = optional(findings, &at, text, known).unwrap_or(default);
         if version < TlsVersion::Tls12 {
             let problem = format!("{version} is too old: TLS 1.2 is the oldest version our TLS library speaks");
-            findings.add(&at, wrong(problem, "write TLS12 or TLS13"));
+            findings.add(&at, wrong(problem, REMEDY));
         }
         version
     };
@@ -146,7 +148,7 @@ fn policy(name: &str) -> Result<ClientCertPolicy, Wrong> {
 
 fn suite(name: &str) -> Result<CipherSuite, Wrong> {
     if name.ends_with("_CBC_SHA") || name.ends_with("_CBC_SHA256") || name.starts_with("TLS_RSA_WITH_") {
-        let problem = format!("`{name}` is not spoken: our TLS library has no suite without authenticated encryption");
+        let problem = format!("`{name}` is not spoken: our TLS library wants forward secrecy and AEAD");
         return Err(wrong(problem, "remove it"));
     }
     named(name, "cipher suite")
