@@ -9,9 +9,13 @@ use crate::engine::{Engine, Limits, SetupError};
 use crate::metrics;
 use crate::model::{Job, ProbeReport, Series};
 use crate::schedule::Schedule;
-use crate::server::{self, Active, Options, ReloadRequest, State};
+use crate::server::{self, Active, Front, LOOK_EVERY, Options, ReloadRequest, Setup, State, Web, WebError};
 use sha2::{Digest, Sha256};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -61,6 +65,8 @@ pub struct Settings {
     pub source: Source,
     /// The endpoints' settings.
     pub options: Options,
+    /// The file that protects our own port; it is open to anybody if `None`.
+    pub web_config: Option<PathBuf>,
     /// Probes that may run at once.
     pub max_in_flight: usize,
     /// Probes remembered for people.
@@ -105,6 +111,34 @@ fn load(source: &Source, before: Option<&Engine>, max_in_flight: usize) -> Resul
     }
 }
 
+/// Reads a web config and the certificates it names; all faults at once.
+pub fn check_web(path: &Path) -> Result<(), ConfigErrors> {
+    load_web(path).map(drop)
+}
+
+fn load_web(path: &Path) -> Result<Setup, ConfigErrors> {
+    let file = path.display().to_string();
+    let remedy = "check the path and its permissions, or leave the flag out to serve plain HTTP to anybody";
+    let text = std::fs::read_to_string(path).map_err(|e| ConfigErrors::unreadable_file(&file, &e, remedy))?;
+    let web = config::parse_web(&text, path)?;
+    let located = |error: WebError| ConfigError {
+        line: web.line_of(&error.path),
+        path: error.path,
+        problem: error.problem,
+        remedy: "check the file and its permissions".to_owned(),
+    };
+    let setup = Setup::new(&web.config);
+    let setup = setup.map_err(|errors| ConfigErrors { file, errors: errors.into_iter().map(located).collect() })?;
+    Ok(setup.read_from(path, text.as_bytes()))
+}
+
+fn start_web(path: PathBuf) -> Result<Arc<Web>, ConfigErrors> {
+    let setup = load_web(&path)?;
+    tracing::info!(config = %path.display(), tls = setup.has_tls(), "loaded the web config");
+    let load = move || load_web(&path).map_err(|errors| errors.to_string());
+    Ok(Arc::new(Web::new(setup, LOOK_EVERY, Box::new(load))))
+}
+
 /// Probes once, as the scheduler would, and without a server.
 pub async fn probe_once(
     source: &Source,
@@ -133,6 +167,7 @@ pub async fn run(
     // First of all: a SIGHUP that nobody hears ends the process.
     let hangup =
         signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
+    let web = settings.web_config.map(start_web).transpose()?;
     let Loaded { engine, config, digest } = load(&settings.source, None, settings.max_in_flight)?;
     let engine = Arc::new(engine);
     let board = Arc::new(Board::new(settings.history_limit));
@@ -146,8 +181,8 @@ pub async fn run(
     let stop = CancellationToken::new();
     let mut servers = JoinSet::new();
     for listener in listeners {
-        let router = server::router(Arc::clone(&state));
-        servers.spawn(server::serve(listener, router, stop.clone().cancelled_owned(), settings.grace));
+        let front = Front::new(server::router(Arc::clone(&state)), web.clone());
+        servers.spawn(server::serve(listener, front, stop.clone().cancelled_owned(), settings.grace));
     }
     let mut reloader =
         Reloader { source: settings.source, hangup, schedule, state: Arc::clone(&state), engine, digest };

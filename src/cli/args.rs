@@ -89,6 +89,9 @@ pub(super) struct WebArgs {
     /// Prefix of every path; the path of the external URL by default
     #[arg(long = "web.route-prefix", default_value = "")]
     pub(super) route_prefix: String,
+    /// TLS, users and headers of the exporter's own port: a file in exporter-toolkit's format
+    #[arg(long = "web.config.file", value_name = "FILE", default_value = "")]
+    pub(super) config_file: String,
     /// Seconds that running requests and probes get after SIGTERM
     #[arg(long = "web.shutdown-grace", default_value_t = 15.0, value_parser = seconds)]
     pub(super) shutdown_grace: f64,

@@ -15,7 +15,7 @@ use args::{Cli, Command, DemoArgs, LogArgs, ServeArgs};
 use clap::Parser;
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -36,7 +36,7 @@ pub async fn run() -> ExitCode {
         None => serve(cli.serve).await,
         Some(Command::Serve(args)) => serve(args).await,
         Some(Command::Probe(args)) => once::probe(args).await,
-        Some(Command::CheckConfig { file }) => check(&Source::File(file)),
+        Some(Command::CheckConfig { file }) => check(&Source::File(file), None),
         Some(Command::Demo(args)) => demo(args).await,
         Some(Command::Healthcheck { url }) => healthcheck::ask(&url).await,
     };
@@ -52,8 +52,9 @@ pub async fn run() -> ExitCode {
 
 async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
     let source = source(args.config.file.as_deref());
+    let web_config = Some(args.web.config_file.as_str()).filter(|file| !file.is_empty()).map(PathBuf::from);
     if args.check {
-        return check(&source);
+        return check(&source, web_config.as_deref());
     }
     let options = options(&args)?;
     start_logs(&args.log);
@@ -66,6 +67,7 @@ async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
     let settings = Settings {
         source,
         options,
+        web_config,
         max_in_flight: args.max_in_flight as usize,
         history_limit: args.history_limit.into(),
         auto_reload: args.auto_reload.then(|| Duration::from_secs(args.auto_reload_interval)),
@@ -91,6 +93,7 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
             prober_level: args.log.prober.as_tracing(),
             ..Options::default()
         },
+        web_config: None,
         max_in_flight: 200,
         history_limit: 100,
         auto_reload: None,
@@ -105,8 +108,12 @@ async fn run_app(settings: Settings, listeners: Vec<TcpListener>) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(source: &Source) -> Result<ExitCode, String> {
-    app::check(source).map_err(|errors| errors.to_string())?;
+fn check(source: &Source, web_config: Option<&Path>) -> Result<ExitCode, String> {
+    let faults = [app::check(source).err(), web_config.and_then(|file| app::check_web(file).err())];
+    let faults: Vec<String> = faults.iter().flatten().map(ToString::to_string).collect();
+    if !faults.is_empty() {
+        return Err(faults.join("\n"));
+    }
     print("the config is valid\n")?;
     Ok(ExitCode::SUCCESS)
 }

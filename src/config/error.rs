@@ -17,6 +17,11 @@ impl ConfigErrors {
     /// The file could not be read at all.
     pub fn unreadable(file: &str, error: &io::Error) -> Self {
         let remedy = "check the path and its permissions, or leave the flag out to use the embedded default";
+        Self::unreadable_file(file, error, remedy)
+    }
+
+    /// The same of a file that has another remedy.
+    pub fn unreadable_file(file: &str, error: &io::Error, remedy: &str) -> Self {
         let error = ConfigError {
             path: String::new(),
             line: None,

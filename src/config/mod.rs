@@ -13,8 +13,10 @@ mod show;
 mod tests;
 mod tree;
 mod value;
+mod web;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use web::{WebFile, parse_web};
 
 use crate::model::{Module, Series};
 use error::{At, Findings, wrong};

@@ -223,7 +223,7 @@ pub(super) struct RawStatic {
 }
 
 /// A secret: prints as its mask.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Masked(pub(super) Option<Secret>);
 
 impl<'de> Deserialize<'de> for Masked {

@@ -10,7 +10,7 @@ use std::{
 
 const CANARY: &str = "hunter2";
 
-fn files(folder: &str) -> Vec<PathBuf> {
+pub(super) fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -35,7 +35,7 @@ fn good(text: &str) -> Config {
 #[test]
 fn every_shipped_and_every_good_config_loads_and_prints_itself() {
     for folder in ["config", "config/examples", "tests/configs/good"] {
-        for path in files(folder) {
+        for path in files(folder).into_iter().filter(|path| !path.ends_with("web-config.yml")) {
             let config = load(&path).unwrap_or_else(|e| panic!("{e}"));
             let again =
                 parse(&config.yaml, "printed").unwrap_or_else(|e| panic!("{}: {e}\n{}", path.display(), config.yaml));

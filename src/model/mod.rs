@@ -11,6 +11,7 @@ mod report;
 mod secret;
 mod tally;
 mod target;
+mod web;
 
 pub use failure::{Failure, Reason};
 pub use job::{ConnectTo, Job, RESERVED_LABELS, Retry, Series, SeriesKey};
@@ -26,3 +27,4 @@ pub use report::{
 pub use secret::Secret;
 pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
 pub use target::{Host, Scheme, Target, TargetError, mask_credentials};
+pub use web::{CipherSuite, ClientCertPolicy, Curve, RateLimit, WebConfig, WebTls};

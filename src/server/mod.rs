@@ -4,6 +4,7 @@
 //! what a metric is called.
 
 mod admin;
+mod handshake;
 mod logs;
 mod metrics;
 mod pages;
@@ -14,10 +15,12 @@ mod reply;
 mod serve;
 mod state;
 mod timeout;
+mod web;
 
 pub use prefix::{ExternalUrl, Prefix};
-pub use serve::serve;
+pub use serve::{Front, serve};
 pub use state::{Active, Options, ReloadRequest, State};
+pub use web::{LOOK_EVERY, Setup, Web, WebError};
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;

@@ -1,10 +1,13 @@
 //! Connections in, answers out, until told to stop: then running requests finish within a grace.
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use super::handshake::{self, Opened};
+use super::web::{Web, guard};
+use axum::{Router, middleware};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -18,9 +21,27 @@ const MAX_CONNECTIONS: usize = 4096;
 /// After an error of accept, such as no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `shutdown` ends. Then no connection is accepted any more, idle ones close, and requests being
+/// What clients meet: the endpoints, behind the protection that the web config asks for.
+#[derive(Clone, Debug)]
+pub struct Front {
+    router: Router,
+    web: Option<Arc<Web>>,
+}
+
+impl Front {
+    /// Every path of `router` is protected, also those that do not exist. Without `web` it is open to anybody.
+    pub fn new(router: Router, web: Option<Arc<Web>>) -> Self {
+        let router = match &web {
+            Some(web) => router.layer(middleware::from_fn_with_state(Arc::clone(web), guard)),
+            None => router,
+        };
+        Self { router, web }
+    }
+}
+
+/// Serves `front` until `shutdown` ends. Then no connection is accepted any more, idle ones close, and requests being
 /// served get `grace` to finish; what is left is cut, its probes with it.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>, grace: Duration) {
+pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Output = ()>, grace: Duration) {
     let stop = CancellationToken::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -30,7 +51,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, router.clone(), stop.clone()));
+                    connections.spawn(connection(stream, front.clone(), stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
@@ -50,13 +71,17 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
 }
 
 /// One connection. When its client goes, hyper drops the running request, and that ends its probe.
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, front: Front, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
     }
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let opened = tokio::select! {
+        opened = handshake::open(stream, front.web.as_ref()) => opened,
+        () = stop.cancelled() => return,
+    };
+    let Some(Opened { stream, http2 }) = opened else { return };
+    let builder = builder(http2);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(front.router)));
     let result = tokio::select! {
         result = served.as_mut() => result,
         () = stop.cancelled() => {
@@ -69,9 +94,18 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     }
 }
 
+fn builder(http2: bool) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    // A connection of HTTP/2 may be idle, but its client must be there.
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT);
+    if http2 { builder.http2_only() } else { builder.http1_only() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::Request;
     use axum::routing::get;
     use std::net::SocketAddr;
     use std::sync::Arc;
@@ -114,7 +148,8 @@ mod tests {
         let (stop, stopped) = oneshot::channel::<()>();
         let mut server = JoinSet::new();
         let shutdown = async { drop(stopped.await) };
-        server.spawn(serve(listener, Router::new().route("/", get(handler)), shutdown, grace));
+        let front = Front::new(Router::new().route("/", get(handler)), None);
+        server.spawn(serve(listener, front, shutdown, grace));
         World { address, gate, events, stop, server }
     }
 
@@ -164,5 +199,30 @@ mod tests {
         assert_eq!(world.events.recv().await, Some("began"));
         drop(client);
         assert_eq!(world.events.recv().await, Some("ended"));
+    }
+
+    #[tokio::test]
+    async fn a_client_of_http2_that_goes_ends_its_request() {
+        let (tell, mut events) = mpsc::unbounded_channel();
+        let handler = move || {
+            let told = Told(tell.clone());
+            async move {
+                told.0.send("began").unwrap();
+                std::future::pending::<()>().await;
+                drop(told);
+            }
+        };
+        let (client, server) = tokio::io::duplex(65536);
+        let router = TowerToHyperService::new(Router::new().route("/", get(handler)));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { drop(builder(true).serve_connection(TokioIo::new(server), router).await) });
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tasks.spawn(async move { drop(connection.await) });
+        let request = Request::get("http://localhost/").body(axum::body::Body::empty()).unwrap();
+        let answer = tasks.spawn(async move { drop(sender.send_request(request).await) });
+        assert_eq!(events.recv().await, Some("began"));
+        answer.abort();
+        assert_eq!(events.recv().await, Some("ended"));
     }
 }

@@ -8,6 +8,7 @@ mod client;
 mod http;
 mod job;
 mod tls;
+mod web;
 mod websocket;
 
 use super::error::{At, Findings, Wrong, nearest, wrong};
@@ -15,6 +16,7 @@ use super::raw::{Later, RawConfig, RawModule};
 use super::{show, value};
 use crate::model::{IpPreference, Module, ModuleName, Pattern, Prober, ProberKind, Series};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+pub(super) use web::web;
 
 /// The probers of later work.
 const LATER_PROBERS: &[&str] = &["tcp", "dns", "icmp", "grpc", "unix", "tls_scan"];
