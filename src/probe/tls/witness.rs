@@ -4,7 +4,7 @@
 //! is sent. With a client certificate at hand it stops a handshake it does not believe in, so that our identity is not
 //! shown to a stranger.
 
-use super::{facts, roots::Roots, verdict::Evidence};
+use super::{facts, pins, setup::Trusted, verdict::Evidence};
 use crate::model::{CheckResult, Reason, TlsFacts, TlsVersion, Verdict};
 use rustls::{
     AlertDescription, DigitallySignedStruct, Error, SignatureScheme,
@@ -24,11 +24,9 @@ const MAX_CHAIN: usize = 16;
 /// What one handshake showed.
 #[derive(Debug)]
 pub(super) struct Witness {
-    pub(super) roots: Arc<Roots>,
+    pub(super) trust: Trusted,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) identity: Option<Arc<CertifiedKey>>,
-    /// The verdict is exported but stops nothing.
-    pub(super) ignore_verdict: bool,
     pub(super) seen: Mutex<TlsFacts>,
     /// The alert that ended the connection after the handshake.
     pub(super) late_alert: OnceLock<AlertDescription>,
@@ -46,13 +44,8 @@ impl Witness {
     }
 
     /// Whether to stop now: our client certificate would be shown next.
-    fn must_stop(&self, verdict: &Verdict, proof_is_in: bool) -> bool {
-        let doubted = if proof_is_in {
-            verdict.failure().is_some()
-        } else {
-            verdict.validity.is_err() || verdict.chain.is_err() || verdict.name.is_err()
-        };
-        self.identity.is_some() && !self.ignore_verdict && doubted
+    fn must_stop(&self, verdict: &Verdict) -> bool {
+        self.identity.is_some() && verdict.refusal().is_some()
     }
 
     fn note_proof(&self, version: TlsVersion, proof: CheckResult) -> Result<HandshakeSignatureValid, Error> {
@@ -61,7 +54,7 @@ impl Witness {
         if let Some(verdict) = &mut seen.verdict {
             verdict.proof = proof;
         }
-        if seen.verdict.as_ref().is_some_and(|verdict| self.must_stop(verdict, true)) {
+        if seen.verdict.as_ref().is_some_and(|verdict| self.must_stop(verdict)) {
             return Err(Error::General("the server's certificate is not accepted".into()));
         }
         Ok(HandshakeSignatureValid::assertion())
@@ -86,13 +79,15 @@ impl ServerCertVerifier for Witness {
         let evidence = Evidence {
             presented: &presented,
             facts: &chain,
-            roots: &self.roots,
+            roots: &self.trust.roots,
             name,
             now,
             algorithms: self.algorithms.all,
         };
-        let verdict = Verdict { ignored: self.ignore_verdict, ..evidence.judge() };
-        let stop = self.must_stop(&verdict, false);
+        let pin = pins::check(&self.trust.pins, &evidence);
+        let verdict = Verdict { ignored: self.trust.ignore_verdict, pin, ..evidence.judge() };
+        // The proof comes later.
+        let stop = self.must_stop(&Verdict { proof: Ok(()), ..verdict.clone() });
         let mut seen = self.seen();
         seen.chain = chain.into();
         seen.ocsp_stapled = !staple.is_empty();
