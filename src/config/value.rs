@@ -183,9 +183,10 @@ pub(super) fn root_store(text: &str) -> Result<RootStore, Wrong> {
 pub(super) fn pin(text: &str) -> Result<Pin, Wrong> {
     const REMEDY: &str = "write sha256/ and the Base64 of the key's SHA-256 (44 characters), or its 64 hexadecimal \
                           digits; `edgeprobe probe` shows the pin of each certificate";
-    let base64 = text.strip_prefix("sha256//").or_else(|| text.strip_prefix("sha256/"));
-    let digest = match base64 {
-        Some(base64) => BASE64_STANDARD.decode(base64).ok(),
+    // A slash may begin the Base64, too; then all of it is needed for 32 bytes.
+    let base64 = |text: &str| BASE64_STANDARD.decode(text).ok();
+    let digest = match text.strip_prefix("sha256/") {
+        Some(rest) => base64(rest).or_else(|| rest.strip_prefix('/').and_then(base64)),
         None => hex(&text.replace(':', "")),
     };
     let digest = digest.and_then(|digest| digest.try_into().ok());
@@ -228,7 +229,8 @@ mod tests {
 
     #[test]
     fn every_way_to_write_a_pin_means_the_same() {
-        let bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from(i * 8 + 7).unwrap());
+        let mut bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from(i * 8 + 7).unwrap());
+        bytes[0] = 0xff; // its Base64 begins with a slash
         let shown = Pin(bytes).to_string();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let colons: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();

@@ -1,8 +1,9 @@
 //! The exporter's own health: what it was told, how much it does, and what its process uses.
 
 use super::{
-    Metric, Samples,
+    Metric,
     Read::{self, Own as FromOwn},
+    Samples,
 };
 use crate::model::{ModuleName, TrustFacts};
 use std::time::{Duration, SystemTime};

@@ -47,8 +47,12 @@ pub(super) fn verdict_lines(verdict: &Verdict, indent: &str) -> String {
 
 /// The checks that were made, by name, in the documented order.
 pub(super) fn checks(verdict: &Verdict) -> impl Iterator<Item = (&'static str, &CheckResult)> {
-    let always =
-        [("proof", &verdict.proof), ("validity", &verdict.validity), ("chain", &verdict.chain), ("name", &verdict.name)];
+    let always = [
+        ("proof", &verdict.proof),
+        ("validity", &verdict.validity),
+        ("chain", &verdict.chain),
+        ("name", &verdict.name),
+    ];
     let on_request = [("revocation", verdict.revocation.as_ref()), ("pin", verdict.pin.as_ref())];
     always.into_iter().chain(on_request.into_iter().filter_map(|(name, check)| Some((name, check?))))
 }

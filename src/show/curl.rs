@@ -4,8 +4,7 @@
 
 use super::{names, text::shell};
 use crate::model::{
-    Hop, HttpModule, ProbeReport, Prober, SecretText, Target, TextSource, TlsOptions, TlsVersion,
-    WebSocketModule,
+    Hop, HttpModule, ProbeReport, Prober, SecretText, Target, TextSource, TlsOptions, TlsVersion, WebSocketModule,
 };
 use http::Method;
 use std::net::{IpAddr, SocketAddr};

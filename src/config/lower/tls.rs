@@ -70,7 +70,8 @@ fn pins(raw: Option<&Vec<String>>, at: &At, findings: &mut Findings) -> Vec<Pin>
     let pins = each(findings, at, raw, |text| value::pin(text));
     for (i, pin) in pins.iter().enumerate() {
         if pins[..i].contains(pin) && pins.len() == raw.map_or(0, Vec::len) {
-            findings.add(&at.index(i), wrong(format!("the pin {pin} stands here a second time"), "keep one of the two"));
+            findings
+                .add(&at.index(i), wrong(format!("the pin {pin} stands here a second time"), "keep one of the two"));
         }
     }
     pins

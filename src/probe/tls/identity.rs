@@ -96,10 +96,9 @@ impl<'a> Text<'a> {
     }
 
     fn file(key: &'static str, path: &'a Path, files: &mut Files) -> Result<Self, TlsSetupError> {
-        let pem = files.read(path).map_err(|error| TlsSetupError {
-            key,
-            problem: format!("cannot read `{}`: {error}", path.display()),
-        })?;
+        let pem = files
+            .read(path)
+            .map_err(|error| TlsSetupError { key, problem: format!("cannot read `{}`: {error}", path.display()) })?;
         Ok(Self { key, file: Some(path), pem })
     }
 
@@ -154,5 +153,119 @@ fn without_content(error: &rustls_pki_types::pem::Error) -> &'static str {
         Pem::IllegalSectionStart { .. } => "a section's first line is malformed",
         Pem::Base64Decode(_) => "a section is not Base64",
         _ => "a section cannot be read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+    use rustls::crypto::aws_lc_rs;
+    use std::{fs, path::PathBuf};
+
+    fn fixture(name: &str) -> String {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/probe/tls/fixtures").join(name);
+        fs::read_to_string(path).unwrap()
+    }
+
+    fn load(cert: &str, key: &str) -> Result<Identity, TlsSetupError> {
+        let identity = ClientIdentity {
+            cert: TextSource::Inline(cert.into()),
+            key: SecretText::Inline(Secret::new(key.to_owned())),
+        };
+        Identity::load(&identity, &mut Files::default(), &aws_lc_rs::default_provider())
+    }
+
+    #[track_caller]
+    fn problem(cert: &str, key: &str) -> (&'static str, String) {
+        let error = load(cert, key).unwrap_err();
+        for line in key.lines().filter(|line| line.len() > 40 && !line.contains("-----")) {
+            assert!(!error.problem.contains(line), "a line of the key is shown: {}", error.problem);
+        }
+        (error.key, error.problem)
+    }
+
+    #[test]
+    fn keys_are_read_in_every_form() {
+        for (cert, key) in [
+            ("rsa.crt", "rsa.pkcs8.key"),
+            ("rsa.crt", "rsa.pkcs1.key"),
+            ("ec.crt", "ec.pkcs8.key"),
+            ("ec.crt", "ec.sec1.key"),
+            ("ed25519.crt", "ed25519.pkcs8.key"),
+        ] {
+            let (cert, key) = (fixture(cert), fixture(key));
+            assert!(load(&cert, &key).is_ok_and(|identity| identity.not_after > Some(4_000_000_000)), "{key}");
+            let windows = key.replace('\n', "\r\n");
+            assert!(load(&cert.replace('\n', "\r\n"), &windows).is_ok(), "CRLF: {key}");
+            let talkative = format!("Bag Attributes\n    friendlyName: x\n{key}\n");
+            assert!(load(&format!("subject=CN = x\n{cert}"), &talkative).is_ok(), "leading text: {key}");
+            for both in [format!("{cert}{key}"), format!("{key}{cert}")] {
+                assert!(load(&both, &both).is_ok(), "one file: {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_keys_and_certificates_the_fitting_key_and_the_whole_chain_are_taken() {
+        let keys = ["rsa.pkcs8.key", "secp256k1.sec1.key", "ec.sec1.key"].map(fixture).concat();
+        let identity = load(&["ec.crt", "rsa.crt"].map(fixture).concat(), &keys).unwrap();
+        assert_eq!(identity.key.cert.len(), 2);
+    }
+
+    #[test]
+    fn encrypted_keys_are_told_as_such() {
+        for key in ["rsa.encrypted.key", "rsa.rfc1421.key"].map(fixture) {
+            let cert = fixture("rsa.crt");
+            for cert in [cert.clone(), format!("{key}{cert}")] {
+                let (place, problem) = problem(&cert, &key);
+                assert_eq!(place, "key");
+                assert!(problem.starts_with("its private key is encrypted"), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_together_or_cannot_be_used_is_told_by_its_key() {
+        let half = |name: &str| fixture(name)[..150].to_owned();
+        let not_a_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
+        for (cert, key, place, words) in [
+            (
+                fixture("ec.crt"),
+                fixture("rsa.pkcs8.key"),
+                "key",
+                "it is not the key of the client certificate `CN=ec client`",
+            ),
+            (fixture("secp256k1.crt"), fixture("secp256k1.sec1.key"), "key", "a kind that is not supported"),
+            (fixture("ec.crt"), fixture("ec.crt"), "key", "holds no private key in PEM form"),
+            (fixture("ec.crt"), half("ec.pkcs8.key"), "key", "holds no private key in PEM form"),
+            (fixture("ec.sec1.key"), fixture("ec.sec1.key"), "cert", "holds no certificate"),
+            (half("ec.crt"), fixture("ec.sec1.key"), "cert", "a section has no end line"),
+            (not_a_certificate, fixture("ec.sec1.key"), "cert", "its first certificate cannot be read"),
+        ] {
+            let (found, problem) = problem(&cert, &key);
+            assert!(found == place && problem.contains(words), "{found}: {problem}");
+        }
+    }
+
+    #[test]
+    fn files_are_named_in_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = (folder.path().join("a.crt"), folder.path().join("a.key"));
+        let identity = ClientIdentity { cert: TextSource::File(cert.clone()), key: SecretText::File(key.clone()) };
+        let load = || Identity::load(&identity, &mut Files::default(), &aws_lc_rs::default_provider());
+        let error = load().unwrap_err();
+        assert!(error.key == "cert_file" && error.problem.contains("a.crt"), "{error:?}");
+        fs::write(&cert, fixture("ec.crt")).unwrap();
+        let error = load().unwrap_err();
+        assert!(error.key == "key_file" && error.problem.contains("a.key"), "{error:?}");
+        fs::write(&key, fixture("rsa.pkcs1.key")).unwrap();
+        let error = load().unwrap_err();
+        assert!(
+            error.key == "key_file" && error.problem.starts_with('`') && error.problem.contains("a.key"),
+            "{error:?}"
+        );
+        fs::write(&key, fixture("ec.sec1.key")).unwrap();
+        assert!(load().is_ok());
     }
 }

@@ -115,12 +115,8 @@ impl Attempt {
     }
 
     fn handshake_failure(&self, error: io::Error) -> TlsError {
-        // A handshake that we stopped ourselves: the verdict says why.
-        if let Err(verdict) = self.admit()
-            && self.witness.seen().verdict.is_some()
-            && self.witness.identity.is_some()
-        {
-            return verdict;
+        if let Some((reason, words)) = self.witness.stopped.get() {
+            return TlsError::Verdict(words.clone(), *reason);
         }
         let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFault>());
         if let Some(TlsFault::AlertReceived(alert)) = fault

@@ -39,8 +39,15 @@ fn on_a_path(pins: &[Pin], evidence: &Evidence<'_>, leaf: &EndEntityCert<'_>) ->
     };
     let anchors = evidence.roots.anchors();
     std::iter::once(evidence.now).chain(evidence.better_times()).any(|time| {
-        let searched =
-            leaf.verify_for_usage(evidence.algorithms, anchors, issuers, time, KeyUsage::server_auth(), None, Some(&look));
+        let searched = leaf.verify_for_usage(
+            evidence.algorithms,
+            anchors,
+            issuers,
+            time,
+            KeyUsage::server_auth(),
+            None,
+            Some(&look),
+        );
         searched.is_ok() && found.get()
     })
 }

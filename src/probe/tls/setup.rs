@@ -75,11 +75,8 @@ impl TlsSetup {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let trust = Trusted {
-            roots,
-            pins: options.pins.as_slice().into(),
-            ignore_verdict: options.insecure_skip_verify,
-        };
+        let trust =
+            Trusted { roots, pins: options.pins.as_slice().into(), ignore_verdict: options.insecure_skip_verify };
         let placeholder = witness(&trust, None, TlsFacts::default());
         let mut base = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_protocol_versions(&versions(options.min_version, options.max_version))
@@ -124,6 +121,7 @@ fn witness(trust: &Trusted, identity: Option<&Identity>, facts: TlsFacts) -> Arc
         algorithms: PROVIDER.signature_verification_algorithms,
         identity: identity.map(|identity| Arc::clone(&identity.key)),
         seen: Mutex::new(facts),
+        stopped: OnceLock::new(),
         late_alert: OnceLock::new(),
     })
 }

@@ -28,6 +28,8 @@ pub(super) struct Witness {
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) identity: Option<Arc<CertifiedKey>>,
     pub(super) seen: Mutex<TlsFacts>,
+    /// Why we ended the handshake ourselves.
+    pub(super) stopped: OnceLock<(Reason, String)>,
     /// The alert that ended the connection after the handshake.
     pub(super) late_alert: OnceLock<AlertDescription>,
 }
@@ -43,9 +45,15 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to stop now: our client certificate would be shown next.
-    fn must_stop(&self, verdict: &Verdict) -> bool {
-        self.identity.is_some() && verdict.refusal().is_some()
+    /// Ends the handshake of a server that `verdict` refuses where our client certificate would be shown next.
+    fn stop_if_refused(&self, verdict: &Verdict) -> Result<(), Error> {
+        match verdict.refusal().filter(|_| self.identity.is_some()) {
+            Some(refusal) => {
+                let _ = self.stopped.set(refusal.clone());
+                Err(Error::General("the server's certificate is not accepted".into()))
+            }
+            None => Ok(()),
+        }
     }
 
     fn note_proof(&self, version: TlsVersion, proof: CheckResult) -> Result<HandshakeSignatureValid, Error> {
@@ -53,9 +61,7 @@ impl Witness {
         seen.version = Some(version);
         if let Some(verdict) = &mut seen.verdict {
             verdict.proof = proof;
-        }
-        if seen.verdict.as_ref().is_some_and(|verdict| self.must_stop(verdict)) {
-            return Err(Error::General("the server's certificate is not accepted".into()));
+            self.stop_if_refused(verdict)?;
         }
         Ok(HandshakeSignatureValid::assertion())
     }
@@ -87,15 +93,12 @@ impl ServerCertVerifier for Witness {
         let pin = pins::check(&self.trust.pins, &evidence);
         let verdict = Verdict { ignored: self.trust.ignore_verdict, pin, ..evidence.judge() };
         // The proof comes later.
-        let stop = self.must_stop(&Verdict { proof: Ok(()), ..verdict.clone() });
+        let known = self.stop_if_refused(&Verdict { proof: Ok(()), ..verdict.clone() });
         let mut seen = self.seen();
         seen.chain = chain.into();
         seen.ocsp_stapled = !staple.is_empty();
         seen.verdict = Some(verdict);
-        if stop {
-            return Err(Error::General("the server's certificate is not accepted".into()));
-        }
-        Ok(ServerCertVerified::assertion())
+        known.map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
