@@ -232,9 +232,9 @@ mod tests {
         let mut bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from(i * 8 + 7).unwrap());
         bytes[0] = 0xff; // its Base64 begins with a slash
         let shown = Pin(bytes).to_string();
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let colons: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-        for text in [&shown, &shown.replacen('/', "//", 1), &hex, &colons.join(":")] {
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (hex, colons) = (digits.concat(), digits.join(":").to_uppercase());
+        for text in [&shown, &shown.replacen('/', "//", 1), &hex, &colons] {
             if let Ok(pin) = pin(text) {
                 assert_eq!(pin, Pin(bytes), "{text}");
             } else {

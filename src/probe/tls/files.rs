@@ -147,7 +147,7 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let mut files = Files::default();
         assert_eq!(files.read(&path).unwrap().as_slice(), b"one");
-        assert_eq!(files.list(folder.path()).unwrap(), [path.clone()]);
+        assert_eq!(files.list(folder.path()).unwrap(), std::slice::from_ref(&path));
         assert!(files.read(&folder.path().join("none")).is_err());
         assert_eq!(files.fingerprint(), files.fingerprint_now());
 

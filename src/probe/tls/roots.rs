@@ -151,12 +151,11 @@ impl TrustStores {
             self.stores[place].modules.push(module.clone());
         }
         let stores = &self.stores;
-        let roots = match places[..] {
-            [one] => Arc::clone(&stores[one].roots),
-            _ => {
-                let union = || Roots::union(places.iter().map(|&place| stores[place].roots.as_ref())).into();
-                Arc::clone(self.unions.entry(places.clone()).or_insert_with(union))
-            }
+        let roots = if let [one] = places[..] {
+            Arc::clone(&stores[one].roots)
+        } else {
+            let union = || Roots::union(places.iter().map(|&place| stores[place].roots.as_ref())).into();
+            Arc::clone(self.unions.entry(places.clone()).or_insert_with(union))
         };
         if roots.anchors.is_empty() {
             let problem = "no trusted roots: the system's store is empty or cannot be found".into();
@@ -179,10 +178,9 @@ impl TrustStores {
         let mut origins: Vec<Origin> = ca.chain(trust.folder.iter().cloned().map(Origin::Folder)).collect();
         for store in &trust.stores {
             origins.push(match store {
-                RootStore::System => Origin::System,
                 RootStore::Embedded => Origin::Embedded,
                 RootStore::SystemOrEmbedded if self.system_is_empty(files) => Origin::Embedded,
-                RootStore::SystemOrEmbedded => Origin::System,
+                RootStore::System | RootStore::SystemOrEmbedded => Origin::System,
             });
         }
         origins
@@ -280,8 +278,8 @@ mod tests {
         Trust { stores: Vec::new(), ..Trust::default() }
     }
 
-    fn pem(ca: &Authority) -> Option<TextSource> {
-        Some(TextSource::Inline(ca.root_pem()))
+    fn pem(ca: &Authority) -> TextSource {
+        TextSource::Inline(ca.root_pem())
     }
 
     #[test]
@@ -294,7 +292,7 @@ mod tests {
         fs::write(folder.path().join("two.key"), "not looked at").unwrap();
 
         let mut stores = TrustStores::default();
-        let own = Trust { ca: pem(&one), folder: Some(folder.path().into()), ..none() };
+        let own = Trust { ca: Some(pem(&one)), folder: Some(folder.path().into()), ..none() };
         let roots = load(&mut stores, &own).unwrap();
         assert_eq!(roots.anchors().len(), 3);
         assert!([&one, &two, &three].iter().all(|ca| roots.trusts(ca.root())));

@@ -10,8 +10,18 @@ use crate::lab::{
     ws::{self, Behaviour},
 };
 use crate::model::{Job, ModuleName, ProbeReport, Retry};
+use crate::probe::{Loading, ReadyModule};
 use ::http::StatusCode;
-use std::{fmt::Write, io::Write as _, time::Duration};
+use rustls::KeyLog;
+use std::{
+    fmt::Write,
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 const NAME: &str = "server.localhost";
 const PROBERS: [&str; 3] = ["http", "websocket", "tls"];
@@ -216,5 +226,32 @@ async fn own_roots_may_stand_beside_others() {
             "{settings:?}: {:?}",
             report.failure
         );
+    }
+}
+
+/// Counts the secrets it is told.
+#[derive(Debug, Default)]
+struct Told(AtomicUsize);
+
+impl KeyLog for Told {
+    fn log(&self, _: &str, _: &[u8], _: &[u8]) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_logged_where_that_is_allowed() {
+    let ca = Authority::new();
+    for (versions, secrets) in [(Versions::Only12, 1), (Versions::Only13, 5)] {
+        let server = server(&ca, Tls { versions, ..Tls::new(Cert::Good) }, "tls").await;
+        let told = Arc::new(Told::default());
+        let mut loading = Loading { key_log: Some(Arc::clone(&told) as _), ..Loading::default() };
+        let module = engine("tls", &[("ca", &ca.root_pem())]).module("m").map(Arc::clone).unwrap();
+        let ready = ReadyModule::new(module, &mut loading).unwrap();
+        let target = format!("{NAME}:{}", server.address().port());
+        let module = ModuleName::new("m");
+        let job = Job { module, target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE };
+        assert!(ready.probe(&job, LIMITS.timeout).await.is_success());
+        assert_eq!(told.0.load(Ordering::Relaxed), secrets, "{versions:?}");
     }
 }
