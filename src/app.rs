@@ -5,13 +5,14 @@
 
 use crate::board::Board;
 use crate::config::{self, Config, ConfigError, ConfigErrors};
-use crate::engine::{Engine, Limits, SetupError};
+use crate::engine::{Engine, EngineOptions, Fingerprint, Limits, SetupError};
 use crate::metrics;
-use crate::model::{Job, ProbeReport, Series};
+use crate::model::{Job, Module, ProbeReport};
 use crate::schedule::Schedule;
 use crate::server::{self, Active, Front, LOOK_EVERY, Options, ReloadRequest, Setup, State, Web, WebError};
 use sha2::{Digest, Sha256};
 use std::{
+    mem,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,11 +21,17 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+mod tests;
+
+/// How often to look whether CA, certificate or key files changed. A change is acted on when two looks agree on it, so
+/// that a file is not taken while it is being written.
+const LOOK_AT_FILES: Duration = Duration::from_secs(15);
 /// The timeout of a single probe whose module sets none.
 const SINGLE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -67,8 +74,8 @@ pub struct Settings {
     pub options: Options,
     /// The file that protects our own port; it is open to anybody if `None`.
     pub web_config: Option<PathBuf>,
-    /// Probes that may run at once.
-    pub max_in_flight: usize,
+    /// The engine's settings.
+    pub engine: EngineOptions,
     /// Probes remembered for people.
     pub history_limit: usize,
     /// How often to look whether the config changed; never if `None`.
@@ -86,29 +93,32 @@ struct Loaded {
 
 /// Reads a config and everything it names; all faults at once.
 pub fn check(source: &Source) -> Result<(), ConfigErrors> {
-    load(source, None, 1).map(drop)
+    load(source, |modules| Engine::new(modules, EngineOptions { max_in_flight: 1, key_log: false })).map(drop)
 }
 
-fn load(source: &Source, before: Option<&Engine>, max_in_flight: usize) -> Result<Loaded, ConfigErrors> {
+/// Makes an engine of a config's modules: a first one, or the successor of another.
+trait Make: FnOnce(&[Arc<Module>]) -> Result<Engine, Vec<SetupError>> {}
+
+impl<F: FnOnce(&[Arc<Module>]) -> Result<Engine, Vec<SetupError>>> Make for F {}
+
+fn load(source: &Source, make: impl Make) -> Result<Loaded, ConfigErrors> {
     let text = source.read()?;
     let config = config::parse(&text, &source.name())?;
-    let engine = match before {
-        Some(before) => before.successor(&config.modules),
-        None => Engine::new(&config.modules, max_in_flight),
-    };
-    let digest = Sha256::digest(text.as_bytes()).into();
-    match engine {
-        Ok(engine) => Ok(Loaded { engine, config, digest }),
-        Err(errors) => {
-            let located = |error: SetupError| ConfigError {
-                line: config.line_of(&error.path),
-                path: error.path,
-                problem: error.problem,
-                remedy: String::new(),
-            };
-            Err(ConfigErrors { file: source.name(), errors: errors.into_iter().map(located).collect() })
-        }
-    }
+    let engine = build(source, &config, make)?;
+    Ok(Loaded { engine, config, digest: Sha256::digest(text.as_bytes()).into() })
+}
+
+/// The config's engine; reads every file that the config names.
+fn build(source: &Source, config: &Config, make: impl Make) -> Result<Engine, ConfigErrors> {
+    make(&config.modules).map_err(|errors| {
+        let located = |error: SetupError| ConfigError {
+            line: config.line_of(&error.path),
+            path: error.path,
+            problem: error.problem,
+            remedy: String::new(),
+        };
+        ConfigErrors { file: source.name(), errors: errors.into_iter().map(located).collect() }
+    })
 }
 
 /// Reads a web config and the certificates it names; all faults at once.
@@ -142,9 +152,11 @@ fn start_web(path: PathBuf) -> Result<Arc<Web>, ConfigErrors> {
 /// Probes once, as the scheduler would, and without a server.
 pub async fn probe_once(
     source: &Source,
+    key_log: bool,
     job: impl FnOnce(&Engine) -> Result<Job, String>,
 ) -> Result<ProbeReport, String> {
-    let loaded = load(source, None, 1).map_err(|errors| errors.to_string())?;
+    let options = EngineOptions { max_in_flight: 1, key_log };
+    let loaded = load(source, |modules| Engine::new(modules, options)).map_err(|errors| errors.to_string())?;
     let job = job(&loaded.engine)?;
     let module = loaded.engine.module(job.module.as_str()).expect("the job was made from this engine");
     let timeout = module.timeout.unwrap_or(SINGLE_TIMEOUT);
@@ -165,18 +177,16 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ConfigErrors> {
     // First of all: a SIGHUP that nobody hears ends the process.
-    let hangup =
+    let mut hangup =
         signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
     let web = settings.web_config.map(start_web).transpose()?;
-    let Loaded { engine, config, digest } = load(&settings.source, None, settings.max_in_flight)?;
-    let engine = Arc::new(engine);
-    let board = Arc::new(Board::new(settings.history_limit));
-    let mut schedule = Schedule::new(Arc::clone(&board));
-    schedule.apply(&engine, &config.series);
+    let loaded = load(&settings.source, |modules| Engine::new(modules, settings.engine))?;
     let (reload, requests) = mpsc::channel(1);
-    let active = Active { engine: Arc::clone(&engine), yaml: config.yaml };
-    let state = Arc::new(State::new(active, board, reload, settings.options.clone()));
-    tracing::info!(config = %settings.source.name(), modules = config.modules.len(), series = config.series.len(), "loaded the config");
+    let board = Arc::new(Board::new(settings.history_limit));
+    let mut reloader = Reloader::new(settings.source, loaded, board, |active, board| {
+        State::new(active, board, reload, settings.options)
+    });
+    let state = Arc::clone(&reloader.state);
 
     let stop = CancellationToken::new();
     let mut servers = JoinSet::new();
@@ -184,11 +194,9 @@ pub async fn run(
         let front = Front::new(server::router(Arc::clone(&state)), web.clone());
         servers.spawn(server::serve(listener, front, stop.clone().cancelled_owned(), settings.grace));
     }
-    let mut reloader =
-        Reloader { source: settings.source, hangup, schedule, state: Arc::clone(&state), engine, digest };
     tokio::select! {
         () = shutdown => {}
-        () = reloader.answer(requests, settings.auto_reload) => {}
+        () = reloader.answer(requests, &mut hangup, settings.auto_reload) => {}
     }
     tracing::info!("shutting down; running probes get {} s", settings.grace.as_secs_f64());
     state.drain();
@@ -209,30 +217,49 @@ async fn at_most(limit: Duration, future: impl Future<Output = ()>) {
 /// Swaps everything or nothing, one reload at a time, whoever asks.
 struct Reloader {
     source: Source,
-    hangup: Option<Signal>,
+    config: Config,
+    digest: [u8; 32],
+    files: FileWatch,
+    engine: Arc<Engine>,
     schedule: Schedule,
     state: Arc<State>,
-    engine: Arc<Engine>,
-    digest: [u8; 32],
 }
 
 impl Reloader {
+    /// Starts the schedule of what was loaded.
+    fn new(
+        source: Source,
+        Loaded { engine, config, digest }: Loaded,
+        board: Arc<Board>,
+        state: impl FnOnce(Active, Arc<Board>) -> State,
+    ) -> Self {
+        let engine = Arc::new(engine);
+        let mut schedule = Schedule::new(Arc::clone(&board));
+        schedule.apply(&engine, &config.series);
+        let active = Active { engine: Arc::clone(&engine), yaml: Arc::clone(&config.yaml) };
+        let state = Arc::new(state(active, board));
+        let (modules, series) = (config.modules.len(), config.series.len());
+        tracing::info!(config = %source.name(), modules, series, "loaded the config");
+        Self { files: FileWatch::of(&engine), source, config, digest, engine, schedule, state }
+    }
+
     /// Answers reloads by HTTP, by SIGHUP and by the clock; ends only when dropped.
-    async fn answer(&mut self, mut requests: mpsc::Receiver<ReloadRequest>, auto: Option<Duration>) {
-        let mut clock = auto.map(|every| {
-            let mut clock = interval(every);
-            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            clock.reset();
-            clock
-        });
+    async fn answer(
+        &mut self,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        hangup: &mut Option<Signal>,
+        auto: Option<Duration>,
+    ) {
+        let (mut config_clock, mut file_clock) = (auto.map(clock), clock(LOOK_AT_FILES));
         loop {
             tokio::select! {
                 Some(asker) = requests.recv() => {
                     // Whoever asked may be gone; the reload stands all the same.
                     let _ = asker.send(self.reload(true).map_err(|errors| errors.to_string()));
                 }
-                () = hung_up(&mut self.hangup) => drop(self.reload(true)),
-                () = ticked(&mut clock) => drop(self.reload(false)),
+                () = hung_up(hangup) => drop(self.reload(true)),
+                () = ticked(&mut config_clock) => drop(self.reload(false)),
+                _ = file_clock.tick() => self.look_at_files().await,
             }
         }
     }
@@ -243,7 +270,7 @@ impl Reloader {
             self.state.reload_succeeded();
             return Ok(());
         }
-        match load(&self.source, Some(&self.engine), 0) {
+        match load(&self.source, |modules| self.engine.successor(modules)) {
             Ok(loaded) => {
                 self.swap(loaded);
                 Ok(())
@@ -261,13 +288,66 @@ impl Reloader {
     }
 
     fn swap(&mut self, Loaded { engine, config, digest }: Loaded) {
-        let (modules, series): (_, &[Series]) = (config.modules.len(), &config.series);
-        self.engine = Arc::new(engine);
+        let (modules, series) = (config.modules.len(), config.series.len());
+        self.config = config;
         self.digest = digest;
-        self.schedule.apply(&self.engine, series);
-        self.state.activate(Active { engine: Arc::clone(&self.engine), yaml: config.yaml });
-        tracing::info!(config = %self.source.name(), modules, series = series.len(), "reloaded the config");
+        self.engage(engine);
+        let yaml = Arc::clone(&self.config.yaml);
+        self.state.activate(Active { engine: Arc::clone(&self.engine), yaml });
+        tracing::info!(config = %self.source.name(), modules, series, "reloaded the config");
     }
+
+    /// Takes up changed CA, certificate and key files; those before stay when the new ones are not usable.
+    async fn look_at_files(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        let Ok(now) = spawn_blocking(move || engine.fingerprint_now()).await else { return };
+        if !self.files.is_due(now) {
+            return;
+        }
+        match build(&self.source, &self.config, |modules| self.engine.successor(modules)) {
+            Ok(engine) => {
+                self.engage(engine);
+                self.state.activate_files(Arc::clone(&self.engine));
+                tracing::info!(config = %self.source.name(), "took up changed certificate files");
+            }
+            Err(errors) => {
+                self.state.files_failed();
+                tracing::error!(%errors, "changed certificate files are not usable; those before stay");
+            }
+        }
+    }
+
+    fn engage(&mut self, engine: Engine) {
+        self.engine = Arc::new(engine);
+        self.files = FileWatch::of(&self.engine);
+        self.schedule.apply(&self.engine, &self.config.series);
+    }
+}
+
+/// Whether the files that an engine was made from changed and came to rest.
+struct FileWatch {
+    seen: Fingerprint,
+    tried: Fingerprint,
+}
+
+impl FileWatch {
+    fn of(engine: &Engine) -> Self {
+        let loaded = engine.fingerprint();
+        Self { seen: loaded, tried: loaded }
+    }
+
+    /// Whether `now` is the same as at the last look, and not what was tried before.
+    fn is_due(&mut self, now: Fingerprint) -> bool {
+        let rests = mem::replace(&mut self.seen, now) == now;
+        rests && mem::replace(&mut self.tried, now) != now
+    }
+}
+
+fn clock(every: Duration) -> Interval {
+    let mut clock = interval(every);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    clock.reset();
+    clock
 }
 
 async fn hung_up(signal: &mut Option<Signal>) {

@@ -3,8 +3,8 @@
 //! In: a job and its limits. Out: a report, always. A reload builds a new engine from the old one; probes under way finish
 //! on the engine they began with.
 
-use crate::model::{Failure, Job, Module, ModuleName, Phase, ProbeReport, Reason, Retry};
-use crate::probe::{ReadyModule, TrustStores, warm_up};
+use crate::model::{Failure, Job, Module, ModuleName, Phase, ProbeReport, Reason, Retry, TrustFacts};
+use crate::probe::{Loading, ReadyModule, key_log_of_environment, warm_up};
 use futures_util::FutureExt;
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub use crate::probe::SetupError;
+pub use crate::probe::{Fingerprint, SetupError};
 
 /// The target of log lines about probes, which have a level of their own (`--log.prober`).
 pub const PROBE_LOG: &str = "probe";
@@ -34,10 +34,20 @@ pub struct Limits {
     pub budget: Duration,
 }
 
+/// What an engine is told once, at start; its successors inherit it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EngineOptions {
+    /// Probes that may run at once.
+    pub max_in_flight: usize,
+    /// Whether the secrets of handshakes go to the file that `SSLKEYLOGFILE` names.
+    pub key_log: bool,
+}
+
 /// Everything that probes need and that a reload replaces.
 #[derive(Debug)]
 pub struct Engine {
     modules: BTreeMap<ModuleName, Entry>,
+    loading: Loading,
     permits: Arc<Semaphore>,
     max_in_flight: usize,
 }
@@ -55,34 +65,51 @@ struct Counts {
 }
 
 impl Engine {
-    /// Makes the modules ready for at most `max_in_flight` probes at once. All errors of all modules at once.
-    pub fn new(modules: &[Arc<Module>], max_in_flight: usize) -> Result<Self, Vec<SetupError>> {
+    /// Makes the modules ready. All errors of all modules at once.
+    pub fn new(modules: &[Arc<Module>], options: EngineOptions) -> Result<Self, Vec<SetupError>> {
         warm_up();
-        let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
-        Self::build(modules, Arc::new(Semaphore::new(max_in_flight)), max_in_flight, &BTreeMap::new())
+        let max_in_flight = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        let key_log = options.key_log.then(key_log_of_environment).flatten();
+        let nothing = Self {
+            modules: BTreeMap::new(),
+            loading: Loading { key_log, ..Loading::default() },
+            permits: Arc::new(Semaphore::new(max_in_flight)),
+            max_in_flight,
+        };
+        nothing.successor(modules)
     }
 
-    /// A new engine for other modules, with the permits of this one and the totals of the modules whose names stay.
+    /// A new engine for these modules, with the permits of this one and the totals of the modules whose names stay. Every
+    /// file is read again.
     pub fn successor(&self, modules: &[Arc<Module>]) -> Result<Self, Vec<SetupError>> {
-        Self::build(modules, Arc::clone(&self.permits), self.max_in_flight, &self.modules)
-    }
-
-    fn build(
-        modules: &[Arc<Module>],
-        permits: Arc<Semaphore>,
-        max_in_flight: usize,
-        before: &BTreeMap<ModuleName, Entry>,
-    ) -> Result<Self, Vec<SetupError>> {
-        let mut stores = TrustStores::default();
+        let mut loading = Loading { key_log: self.loading.key_log.clone(), ..Loading::default() };
         let (mut ready, mut errors) = (BTreeMap::new(), Vec::new());
         for module in modules {
-            let counts = before.get(&module.name).map(|entry| Arc::clone(&entry.counts)).unwrap_or_default();
-            match ReadyModule::new(Arc::clone(module), &mut stores) {
+            let counts = self.modules.get(&module.name).map(|entry| Arc::clone(&entry.counts)).unwrap_or_default();
+            match ReadyModule::new(Arc::clone(module), &mut loading) {
                 Ok(made) => drop(ready.insert(module.name.clone(), Entry { ready: made, counts })),
                 Err(faults) => errors.extend(faults),
             }
         }
-        if errors.is_empty() { Ok(Self { modules: ready, permits, max_in_flight }) } else { Err(errors) }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self { modules: ready, loading, permits: Arc::clone(&self.permits), max_in_flight: self.max_in_flight })
+    }
+
+    /// The trust stores in use.
+    pub fn trust(&self) -> Vec<TrustFacts> {
+        self.loading.stores.facts()
+    }
+
+    /// Of the CA, certificate and key files that this engine was made from, as they were then.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.loading.files.fingerprint()
+    }
+
+    /// Of the same files as they are now. Reads them all.
+    pub fn fingerprint_now(&self) -> Fingerprint {
+        self.loading.files.fingerprint_now()
     }
 
     /// The module of this name.

@@ -61,6 +61,8 @@ pub(super) struct ServeArgs {
     #[arg(long = "probe.max-in-flight", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_in_flight: u32,
     #[command(flatten)]
+    pub(super) tls: TlsArgs,
+    #[command(flatten)]
     pub(super) web: WebArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
@@ -71,6 +73,13 @@ pub(super) struct ConfigArgs {
     /// The config file; without this flag edgeprobe.yml or blackbox.yml of the working directory, else the embedded default
     #[arg(long = "config.file")]
     pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TlsArgs {
+    /// Write the secrets of every TLS handshake to the file that SSLKEYLOGFILE names, for Wireshark
+    #[arg(long = "tls.allow-key-log")]
+    pub(super) allow_key_log: bool,
 }
 
 #[derive(Args, Debug)]
@@ -128,6 +137,8 @@ pub(super) struct ProbeArgs {
     pub(super) format: ReportFormat,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
     /// What is logged beside the result
     #[arg(long = "log.level", value_enum, default_value_t = LogLevel::Error)]
     pub(super) level: LogLevel,

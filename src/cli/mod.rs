@@ -8,6 +8,7 @@ mod once;
 
 use crate::app::{self, Settings, Source};
 use crate::config;
+use crate::engine::EngineOptions;
 use crate::lab::Lab;
 use crate::server::{ExternalUrl, Options, Prefix};
 use crate::show::LogFormat;
@@ -68,7 +69,7 @@ async fn serve(args: ServeArgs) -> Result<ExitCode, String> {
         source,
         options,
         web_config,
-        max_in_flight: args.max_in_flight as usize,
+        engine: EngineOptions { max_in_flight: args.max_in_flight as usize, key_log: args.tls.allow_key_log },
         history_limit: args.history_limit.into(),
         auto_reload: args.auto_reload.then(|| Duration::from_secs(args.auto_reload_interval)),
         grace: Duration::try_from_secs_f64(args.web.shutdown_grace)
@@ -94,7 +95,7 @@ async fn demo(args: DemoArgs) -> Result<ExitCode, String> {
             ..Options::default()
         },
         web_config: None,
-        max_in_flight: 200,
+        engine: EngineOptions { max_in_flight: 200, key_log: false },
         history_limit: 100,
         auto_reload: None,
         grace: DEMO_GRACE,

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 pub(super) async fn probe(args: ProbeArgs) -> Result<ExitCode, String> {
     logs::start(LogFormat::Logfmt, args.level, args.level);
     let source = source(args.config.file.as_deref());
-    let report = app::probe_once(&source, |engine| job(&args, engine)).await?;
+    let report = app::probe_once(&source, args.tls.allow_key_log, |engine| job(&args, engine)).await?;
     match args.format {
         ReportFormat::Human => print(&show::human(&report))?,
         ReportFormat::Prometheus => print(&app::metrics_text(&report))?,

@@ -1,7 +1,7 @@
 //! The config files that ship and those under `tests/configs`, each loaded or refused as it says.
 
 use super::{Config, ConfigErrors, DEFAULT, load, parse};
-use crate::model::{Prober, Trust};
+use crate::model::{Prober, RootStore, TextSource, Trust};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -177,9 +177,26 @@ fn deprecated_and_merged_keys_mean_what_they_meant() {
         other => panic!("{other:?}"),
     };
     assert!(!http(0).follow_redirects && http(1).follow_redirects);
-    assert!(matches!(&http(1).tls.trust, Trust::Only(_)));
+    assert!(http(1).tls.trust.stores.is_empty() && http(1).tls.trust.ca.is_some());
     assert_eq!(config.line_of("modules.b.http.tls_config.ca_file"), Some(2));
     assert!(config.modules[0].yaml.contains("follow_redirects: false") && !config.yaml.contains("no_follow"));
+}
+
+#[test]
+fn own_roots_replace_the_others_unless_these_are_named() {
+    let file = || Some(TextSource::File("a".into()));
+    for (written, stores, ca, folder) in [
+        ("{}", vec![RootStore::SystemOrEmbedded], None, None),
+        ("{ca_file: a}", vec![], file(), None),
+        ("{ca_dir: b}", vec![], None, Some("b".into())),
+        ("{ca_file: a, ca_dir: b, roots: []}", vec![], file(), Some("b".into())),
+        ("{ca_file: a, roots: [system]}", vec![RootStore::System], file(), None),
+        ("{roots: [embedded]}", vec![RootStore::Embedded], None, None),
+        ("{roots: [embedded, system]}", vec![RootStore::Embedded, RootStore::System], None, None),
+    ] {
+        let config = good(&format!("modules: {{m: {{prober: tls, tls: {{tls_config: {written}}}}}}}"));
+        assert_eq!(config.modules[0].prober.tls().trust, Trust { stores, ca, folder }, "{written}");
+    }
 }
 
 #[test]

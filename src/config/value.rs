@@ -3,7 +3,8 @@
 //! No function knows where in the file its text stands. Texts that may be secret are never part of an error.
 
 use super::error::{Wrong, wrong};
-use crate::model::{Compression, HttpVersion, IpFamily, Pattern, TlsVersion};
+use crate::model::{Compression, HttpVersion, IpFamily, Pattern, Pin, RootStore, TlsVersion};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
 use std::time::Duration;
 use strum::VariantArray;
@@ -169,6 +170,35 @@ pub(super) fn tls_version(text: &str) -> Result<TlsVersion, Wrong> {
     }
 }
 
+/// Reads `system` or `embedded`.
+pub(super) fn root_store(text: &str) -> Result<RootStore, Wrong> {
+    match text {
+        "system" => Ok(RootStore::System),
+        "embedded" => Ok(RootStore::Embedded),
+        _ => Err(wrong(format!("`{text}` is not a store of roots"), "write system or embedded")),
+    }
+}
+
+/// Reads a pin: `sha256/` (curl's `sha256//`, too) and Base64, or 64 hexadecimal digits, which may be parted by colons.
+pub(super) fn pin(text: &str) -> Result<Pin, Wrong> {
+    const REMEDY: &str = "write sha256/ and the Base64 of the key's SHA-256 (44 characters), or its 64 hexadecimal \
+                          digits; `edgeprobe probe` shows the pin of each certificate";
+    // A slash may begin the Base64, too; then all of it is needed for 32 bytes.
+    let base64 = |text: &str| BASE64_STANDARD.decode(text).ok();
+    let digest = match text.strip_prefix("sha256/") {
+        Some(rest) => base64(rest).or_else(|| rest.strip_prefix('/').and_then(base64)),
+        None => hex(&text.replace(':', "")),
+    };
+    let digest = digest.and_then(|digest| digest.try_into().ok());
+    digest.map(Pin).ok_or_else(|| wrong(format!("`{text}` is not a pin"), REMEDY))
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: char| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digits = text.chars().map(digit).collect::<Option<Vec<u8>>>()?;
+    digits.chunks(2).map(|pair| <[u8; 2]>::try_from(pair).ok().map(|[high, low]| high << 4 | low)).collect()
+}
+
 fn named<T: VariantArray + Copy>(text: &str, is: impl Fn(&str, T) -> bool) -> Option<T> {
     T::VARIANTS.iter().copied().find(|&variant| is(text, variant))
 }
@@ -196,6 +226,25 @@ pub(super) fn accepts_encoding(accept_encoding: &str, compression: &str) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_way_to_write_a_pin_means_the_same() {
+        let mut bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from(i * 8 + 7).unwrap());
+        bytes[0] = 0xff; // its Base64 begins with a slash
+        let shown = Pin(bytes).to_string();
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (hex, colons) = (digits.concat(), digits.join(":").to_uppercase());
+        for text in [&shown, &shown.replacen('/', "//", 1), &hex, &colons] {
+            if let Ok(pin) = pin(text) {
+                assert_eq!(pin, Pin(bytes), "{text}");
+            } else {
+                panic!("{text} is a pin");
+            }
+        }
+        for text in ["", "sha256/", &shown[..40], &hex[1..], &format!("{hex}00"), &hex.replace('7', "g"), "sha1/AAAA"] {
+            assert!(pin(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations_read_as_in_go_and_know_days() {

@@ -1,11 +1,13 @@
 //! The lab's certificate authority: takes what is to be wrong with a certificate, gives a chain and a key. All of it is
 //! made in memory when the lab starts, with ECDSA P-256 keys, dated from now. Knows nothing of servers.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, PublicKeyData as _,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sha2::{Digest as _, Sha256};
 use std::{
     fmt,
     time::{Duration, SystemTime},
@@ -95,12 +97,40 @@ impl Authority {
 
     /// A client's certificate, signed by the root, and its key: both PEM.
     pub fn client_pem(&self) -> (String, String) {
-        let key = key();
-        let mut params = named("edgeprobe lab client");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        (params.signed_by(&key, &self.root).expect(VALID).pem(), key.serialize_pem())
+        client_pem("edgeprobe lab client", &self.root)
     }
+
+    /// A client's certificate that the lab's servers do not trust, and its key: both PEM.
+    pub fn stranger_client_pem(&self) -> (String, String) {
+        client_pem("some other client", &self.stranger)
+    }
+
+    /// The pin (RFC 7469) of the intermediate's key, which is in every good chain.
+    pub fn intermediate_pin(&self) -> String {
+        pin(self.intermediate.key())
+    }
+
+    /// The pin of the root's key.
+    pub fn root_pin(&self) -> String {
+        pin(self.root.key())
+    }
+
+    /// The pin of a key that is in no good chain.
+    pub fn stranger_pin(&self) -> String {
+        pin(self.stranger.key())
+    }
+}
+
+fn client_pem(name: &str, issuer: &CertifiedIssuer<'static, KeyPair>) -> (String, String) {
+    let key = key();
+    let mut params = named(name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    (params.signed_by(&key, issuer).expect(VALID).pem(), key.serialize_pem())
+}
+
+fn pin(key: &KeyPair) -> String {
+    format!("sha256/{}", BASE64_STANDARD.encode(Sha256::digest(key.subject_public_key_info())))
 }
 
 impl Default for Authority {

@@ -6,7 +6,7 @@ use super::{
     ca::{Authority, Cert},
     http::{self, Reply},
     raw::{self, Step, alert},
-    tls::{ServerTls, Tls, Versions},
+    tls::{ClientCert, ServerTls, Tls, Versions},
     ws::{self, Behaviour},
 };
 use ::http::{StatusCode, header};
@@ -130,7 +130,7 @@ impl Started {
 fn url(entry: &Entry, address: SocketAddr) -> String {
     let scheme = match entry.module {
         "http" => "http",
-        "wss" | "wss_chat" => "wss",
+        module if module.starts_with("wss") => "wss",
         _ => "https",
     };
     format!("{scheme}://{}.localhost:{}/", entry.name, address.port())
@@ -166,7 +166,8 @@ const fn fails(phase: &'static str, reason: &'static str) -> Expected {
 const CHAIN: [&str; 3] = ["redirect-chain", "redirect-chain-2", "redirect-chain-3"];
 
 const GOOD: Tls = Tls::new(Cert::Good);
-const CLIENT_CERT_13: Tls = Tls { versions: Versions::Only13, client_cert: true, ..GOOD };
+const CLIENT_CERT_13: Tls = Tls { versions: Versions::Only13, client_cert: ClientCert::Required, ..GOOD };
+const CLIENT_CERT_12: Tls = Tls { versions: Versions::Only12, ..CLIENT_CERT_13 };
 const HALF_A_RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it";
 
 /// Every endpoint.
@@ -273,8 +274,57 @@ const TABLE: &[Entry] = &[
         name: "client-cert-tls12",
         module: "https",
         expected: fails("tls", "client_cert_required"),
-        serves: Serves::Https(Tls { versions: Versions::Only12, client_cert: true, ..GOOD }, hello),
+        serves: Serves::Https(CLIENT_CERT_12, hello),
         about: "wants a client certificate, in TLS 1.2: says so during the handshake",
+    },
+    Entry {
+        name: "client-cert-optional",
+        module: "https",
+        expected: Expected::Success,
+        serves: Serves::Https(Tls { client_cert: ClientCert::Optional, ..GOOD }, hello),
+        about: "asks for a client certificate, and is content without one",
+    },
+    Entry {
+        name: "mtls-good",
+        module: "mtls",
+        expected: Expected::Success,
+        serves: Serves::Https(CLIENT_CERT_13, hello),
+        about: "wants a client certificate, and gets one that it trusts",
+    },
+    Entry {
+        name: "mtls-wrong-identity",
+        module: "mtls_stranger",
+        expected: fails("tls", "client_cert_rejected"),
+        serves: Serves::Https(CLIENT_CERT_13, hello),
+        about: "wants a client certificate, in TLS 1.3, and gets one that it does not trust",
+    },
+    Entry {
+        name: "mtls-wrong-identity-tls12",
+        module: "mtls_stranger",
+        expected: fails("tls", "client_cert_rejected"),
+        serves: Serves::Https(CLIENT_CERT_12, hello),
+        about: "wants a client certificate, in TLS 1.2, and gets one that it does not trust",
+    },
+    Entry {
+        name: "pinned-key",
+        module: "pinned",
+        expected: Expected::Success,
+        serves: Serves::Https(GOOD, hello),
+        about: "a key of its chain is one that the module pins",
+    },
+    Entry {
+        name: "changed-key",
+        module: "pinned_other",
+        expected: fails("tls", "cert_pin_mismatch"),
+        serves: Serves::Https(GOOD, hello),
+        about: "no key of its chain is the one that the module pins",
+    },
+    Entry {
+        name: "tls12-refused",
+        module: "tls13",
+        expected: fails("tls", "version_unsupported"),
+        serves: Serves::Https(Tls { versions: Versions::Only12, ..GOOD }, hello),
+        about: "speaks TLS 1.2 where the module wants 1.3",
     },
     Entry {
         name: "unrecognized-name",
@@ -486,6 +536,20 @@ const TABLE: &[Entry] = &[
         expected: fails("tls", "cert_expired"),
         serves: Serves::Wss(Tls::new(Cert::Expired), Behaviour::Echo),
         about: "a WebSocket server whose certificate ended yesterday",
+    },
+    Entry {
+        name: "wss-client-cert",
+        module: "wss",
+        expected: fails("tls", "client_cert_required"),
+        serves: Serves::Wss(CLIENT_CERT_13, Behaviour::Echo),
+        about: "a WebSocket server that wants a client certificate",
+    },
+    Entry {
+        name: "wss-mtls",
+        module: "wss_mtls",
+        expected: Expected::Success,
+        serves: Serves::Wss(CLIENT_CERT_13, Behaviour::Echo),
+        about: "a WebSocket server that wants a client certificate, and gets one that it trusts",
     },
     Entry {
         name: "cert-good",

@@ -1,6 +1,6 @@
-//! The demo's configuration: takes the endpoints and the root to trust, gives a complete configuration file.
+//! The demo's configuration: takes the lab, gives a complete configuration file.
 
-use super::Endpoint;
+use super::{Endpoint, Lab};
 use std::fmt::Write;
 
 /// A module: its name, its prober, the block that holds its TLS settings, and further lines of the prober's block.
@@ -23,17 +23,44 @@ const MODULES: &[Module] = &[
         lines: &["subprotocols: [chat]", "query_response:", "- send: hello", "- expect: hello"],
     },
     Module { name: "cert", prober: "tls", tls_block: "", lines: &[] },
+    Module { name: "mtls", prober: "http", tls_block: "", lines: &[] },
+    Module { name: "mtls_stranger", prober: "http", tls_block: "", lines: &[] },
+    Module { name: "wss_mtls", prober: "websocket", tls_block: "http_config", lines: &["ping: true"] },
+    Module { name: "pinned", prober: "http", tls_block: "", lines: &[] },
+    Module { name: "pinned_other", prober: "http", tls_block: "", lines: &[] },
+    Module { name: "tls13", prober: "http", tls_block: "", lines: &[] },
 ];
 
-/// The configuration: modules that trust `ca_pem`, and a job for each over its endpoints.
-pub(super) fn config(endpoints: &[Endpoint], ca_pem: &str) -> String {
+/// Further keys of a module's `tls_config`.
+fn tls_settings(module: &str, lab: &Lab) -> Vec<String> {
+    let identity = |(cert, key): (&str, &str)| [text("cert", cert), text("key", key)].concat();
+    match module {
+        "mtls" | "wss_mtls" => identity(lab.client_pem()),
+        "mtls_stranger" => {
+            let (cert, key) = lab.ca.stranger_client_pem();
+            identity((&cert, &key))
+        }
+        "pinned" => vec![format!("pins: [{}, {}]", lab.ca.stranger_pin(), lab.ca.intermediate_pin())],
+        "pinned_other" => vec![format!("pins: [{}]", lab.ca.stranger_pin())],
+        "tls13" => vec!["min_version: TLS13".into()],
+        _ => Vec::new(),
+    }
+}
+
+/// A key whose value is a text of several lines.
+fn text(key: &str, text: &str) -> Vec<String> {
+    std::iter::once(format!("{key}: |")).chain(text.lines().map(|line| format!("  {line}"))).collect()
+}
+
+/// The configuration: modules that trust the lab's root, and a job for each over its endpoints.
+pub(super) fn config(lab: &Lab) -> String {
     let mut yaml = String::from("modules:\n");
     for module in MODULES {
-        module.write(&mut yaml, ca_pem);
+        module.write(&mut yaml, lab);
     }
     yaml.push_str("jobs:\n");
     for module in MODULES {
-        let targets = endpoints.iter().filter(|endpoint| endpoint.module == module.name);
+        let targets = lab.endpoints().iter().filter(|endpoint| endpoint.module == module.name);
         add(&mut yaml, 0, &format!("- job_name: lab-{}", module.name));
         add(&mut yaml, 2, &format!("modules: [{}]", module.name));
         add(&mut yaml, 2, "interval: 5s");
@@ -47,7 +74,7 @@ pub(super) fn config(endpoints: &[Endpoint], ca_pem: &str) -> String {
 }
 
 impl Module {
-    fn write(&self, yaml: &mut String, ca_pem: &str) {
+    fn write(&self, yaml: &mut String, lab: &Lab) {
         add(yaml, 2, &format!("{}:", self.name));
         add(yaml, 4, &format!("prober: {}", self.prober));
         add(yaml, 4, "timeout: 2s");
@@ -63,9 +90,8 @@ impl Module {
             8
         };
         add(yaml, inner, "tls_config:");
-        add(yaml, inner + 2, "ca: |");
-        for line in ca_pem.lines() {
-            add(yaml, inner + 4, line);
+        for line in [text("ca", lab.ca_pem()), tls_settings(self.name, lab)].concat() {
+            add(yaml, inner + 2, &line);
         }
     }
 }

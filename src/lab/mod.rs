@@ -105,7 +105,7 @@ impl Lab {
 
     /// A complete configuration of edgeprobe, as YAML: modules that trust the lab, and a job over all endpoints for each.
     pub fn demo_config(&self) -> String {
-        demo::config(&self.endpoints, &self.ca_pem)
+        demo::config(self)
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Tls {
     /// Whether it speaks HTTP/2 besides HTTP/1.1.
     pub h2: bool,
     /// Whether it wants a certificate of the client.
-    pub client_cert: bool,
+    pub client_cert: ClientCert,
     /// Whether it serves no other SNI than its own names.
     pub strict_sni: bool,
 }
@@ -38,8 +38,19 @@ pub struct Tls {
 impl Tls {
     /// TLS 1.2 and 1.3, HTTP/1.1, any SNI, no client certificate.
     pub const fn new(cert: Cert) -> Self {
-        Self { cert, versions: Versions::Both, h2: false, client_cert: false, strict_sni: false }
+        Self { cert, versions: Versions::Both, h2: false, client_cert: ClientCert::Ignored, strict_sni: false }
     }
+}
+
+/// Whether a server wants a certificate of the client; one that is shown must come from the lab's root.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClientCert {
+    /// It does not ask.
+    Ignored,
+    /// It asks, and goes on without one.
+    Optional,
+    /// It asks, and ends the connection without one.
+    Required,
 }
 
 /// Which versions a server speaks.
@@ -74,13 +85,15 @@ impl ServerTls {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&tls.versions.list())
             .expect("the provider speaks TLS 1.2 and 1.3");
-        let builder = if tls.client_cert {
+        let builder = if tls.client_cert == ClientCert::Ignored {
+            builder.with_no_client_auth()
+        } else {
             let mut roots = RootCertStore::empty();
             roots.add(ca.root().clone()).expect("the lab's root is a CA");
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+            let optional = tls.client_cert == ClientCert::Optional;
+            let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
             builder.with_client_cert_verifier(verifier.build().expect("there is a root"))
-        } else {
-            builder.with_no_client_auth()
         };
         let keys = names.iter().map(|name| (name.as_str(), certified_key(ca.identity(tls.cert, name), &provider)));
         let mut config = if tls.strict_sni {

@@ -4,7 +4,7 @@ use super::Own;
 use crate::model::{
     Body, Certificate, Failure, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
     PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion,
-    Verdict, WebSocketFacts, WebSocketModule,
+    TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
 };
 use http::Method;
 use std::{
@@ -78,7 +78,13 @@ pub(super) fn refused() -> ProbeReport {
 /// Upgraded, ponged and closed in order.
 pub(super) fn wss_ok() -> ProbeReport {
     let mut hop = hop("wss://chat.example/", &all_phases());
-    hop.tls = Some(TlsFacts { alpn: Some("http/1.1".into()), ..tls(good()) });
+    let verdict = Verdict { pin: Some(Ok(())), ..good() };
+    hop.tls = Some(TlsFacts {
+        alpn: Some("http/1.1".into()),
+        client_cert_requested: Some(true),
+        client_cert_not_after: Some(1_795_000_000),
+        ..tls(verdict)
+    });
     hop.http = Some(HttpFacts { status: 101, version: 1.1, ..HttpFacts::default() });
     hop.websocket = Some(WebSocketFacts {
         upgraded: true,
@@ -129,7 +135,17 @@ pub(super) fn own() -> Own {
         modules: vec![(ModuleName::new("https_2xx"), 40, 4), (ModuleName::new("wss"), 0, 0)],
         unknown_modules: 3,
         series: 7,
+        trust: vec![
+            trust("system", 142, Some((1_793_500_000, 2_300_000_000))),
+            trust("embedded", 120, None),
+            trust("/etc/edgeprobe/ca.pem", 1, Some((1_900_000_000, 1_900_000_000))),
+        ],
     }
+}
+
+fn trust(store: &str, certificates: usize, ends: Option<(i64, i64)>) -> TrustFacts {
+    let modules = vec![ModuleName::new("https_2xx")];
+    TrustFacts { store: store.into(), modules, certificates, ends, loaded: at(1_793_000_000) }
 }
 
 pub(super) fn at(unix_seconds: u64) -> SystemTime {
@@ -209,6 +225,7 @@ fn tls(verdict: Verdict) -> TlsFacts {
         group: Some("X25519MLKEM768".into()),
         alpn: Some("h2".into()),
         client_cert_requested: Some(false),
+        client_cert_not_after: None,
         chain: [leaf(), intermediate()].into(),
         ocsp_stapled: false,
         verdict: Some(verdict),

@@ -3,8 +3,9 @@
 use super::{
     Metric,
     Read::{self, Own as FromOwn},
+    Samples,
 };
-use crate::model::ModuleName;
+use crate::model::{ModuleName, TrustFacts};
 use std::time::{Duration, SystemTime};
 
 /// The exporter's own facts at the time of a scrape.
@@ -22,6 +23,8 @@ pub struct Own {
     pub unknown_modules: u64,
     /// Scheduled series.
     pub series: usize,
+    /// The trust stores in use.
+    pub trust: Vec<TrustFacts>,
 }
 
 /// What the system says about the exporter's process. Each fact is missing where the system does not tell.
@@ -88,6 +91,20 @@ pub(super) const METRICS: &[Metric] = &[
     )
     .labels(&["module"]),
     Metric::gauge("edgeprobe_scheduled_series", "Scheduled series", FromOwn(|own, out| out.put(own.series))),
+    Metric::gauge(
+        "edgeprobe_trust_store_certificates",
+        "Roots in each trust store that a module uses",
+        FromOwn(|own, out| own.trust.iter().for_each(|trust| out.put_with(&[&trust.store], trust.certificates))),
+    )
+    .note("`store` is `system`, `embedded`, the path of a file or folder, or `module` and the name of the first module that has the roots in the config")
+    .labels(&["store"]),
+    Metric::gauge(
+        "edgeprobe_trust_store_earliest_expiry_timestamp_seconds",
+        "When the first root of each trust store expires",
+        FromOwn(earliest_expiry),
+    )
+    .labels(&["store"])
+    .absent("the store is `embedded`: its roots come without dates"),
     Metric::counter(
         "process_cpu_seconds_total",
         "Processor time used by the process, in user and system mode",
@@ -128,6 +145,14 @@ pub(super) const METRICS: &[Metric] = &[
 
 const NEVER_LOADED: &str = "no config has been loaded";
 const NOT_TOLD: &str = "the system is not Linux, or does not tell";
+
+fn earliest_expiry(own: &Own, out: &mut Samples) {
+    for trust in &own.trust {
+        if let Some((first, _)) = trust.ends {
+            out.put_with(&[&trust.store], first);
+        }
+    }
+}
 
 impl Process {
     /// Asks the system.

@@ -11,14 +11,15 @@ mod report;
 mod secret;
 mod tally;
 mod target;
+mod trust;
 mod web;
 
 pub use failure::{Failure, Reason};
 pub use job::{ConnectTo, Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,
-    Module, ModuleName, Pattern, Prober, ProberKind, SecretText, StartTls, TextSource, TlsModule, TlsOptions,
-    TlsVersion, Trust, WebSocketModule, WebSocketStep,
+    Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource, TlsModule,
+    TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
 pub use phase::{Phase, PhaseTimes};
 pub use report::{
@@ -27,4 +28,5 @@ pub use report::{
 pub use secret::Secret;
 pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
 pub use target::{Host, Scheme, Target, TargetError, mask_credentials};
+pub use trust::TrustFacts;
 pub use web::{CipherSuite, ClientCertPolicy, Curve, RateLimit, WebConfig, WebTls};

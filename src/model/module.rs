@@ -1,6 +1,7 @@
 //! How to probe: a module, validated and ready to be read.
 
 use super::Secret;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
 use strum::{IntoStaticStr, VariantArray};
@@ -220,6 +221,8 @@ pub struct TlsOptions {
     pub insecure_skip_verify: bool,
     /// Which roots are trusted.
     pub trust: Trust,
+    /// Keys one of which must be in the chain; empty means that any will do.
+    pub pins: Vec<Pin>,
     /// What we show a server that asks for a client certificate.
     pub identity: Option<ClientIdentity>,
     /// The name to send as SNI and to verify, in place of the target's host.
@@ -234,7 +237,8 @@ impl Default for TlsOptions {
     fn default() -> Self {
         Self {
             insecure_skip_verify: false,
-            trust: Trust::System,
+            trust: Trust::default(),
+            pins: Vec::new(),
             identity: None,
             server_name: None,
             min_version: TlsVersion::Tls12,
@@ -243,13 +247,43 @@ impl Default for TlsOptions {
     }
 }
 
-/// Which roots are trusted.
+/// Which roots are trusted: those of all these places together.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Trust {
-    /// The system's store, or the embedded one where there is none.
+pub struct Trust {
+    /// Stores that are not the user's own.
+    pub stores: Vec<RootStore>,
+    /// PEM text.
+    pub ca: Option<TextSource>,
+    /// A folder of certificate files.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { stores: vec![RootStore::SystemOrEmbedded], ca: None, folder: None }
+    }
+}
+
+/// A store of roots that is not the user's own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RootStore {
+    /// The system's.
     System,
-    /// Only the certificates of this PEM text.
-    Only(TextSource),
+    /// The one in the program.
+    Embedded,
+    /// The system's, or the one in the program where the system has none.
+    SystemOrEmbedded,
+}
+
+/// A pinned key: the SHA-256 of a certificate's `SubjectPublicKeyInfo` (RFC 7469 section 2.4).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Pin(pub [u8; 32]);
+
+impl fmt::Display for Pin {
+    /// As RFC 7469's reports and most tools write it: `sha256/` and Base64.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256/{}", BASE64_STANDARD.encode(self.0))
+    }
 }
 
 /// A client certificate chain and its key, both PEM.

@@ -134,6 +134,8 @@ pub struct TlsFacts {
     pub alpn: Option<String>,
     /// Whether the server asked for a client certificate; `None` before it could.
     pub client_cert_requested: Option<bool>,
+    /// When our own client certificate ends, in Unix seconds; `None` when the module has none.
+    pub client_cert_not_after: Option<i64>,
     /// The certificates the server sent, leaf first, in its order.
     pub chain: Arc<[Certificate]>,
     /// Whether an OCSP staple came along.
@@ -174,6 +176,16 @@ impl Verdict {
         always.chain(on_request).find_map(|check| check.as_ref().err())
     }
 
+    /// What stops the probe: the first failed check. Where verdicts are ignored, pins still count, and with them the proof
+    /// that the server holds the pinned key.
+    pub fn refusal(&self) -> Option<&(Reason, String)> {
+        match &self.pin {
+            _ if !self.ignored => self.failure(),
+            Some(pin) => self.proof.as_ref().err().or(pin.as_ref().err()),
+            None => None,
+        }
+    }
+
     /// Whether an intermediate is missing from what the server sent.
     pub fn chain_complete(&self) -> bool {
         !matches!(&self.chain, Err((Reason::CertChainIncomplete, _)))
@@ -198,6 +210,8 @@ pub struct Certificate {
     pub serial: String,
     /// SHA-256 of the DER, in lower-case hex.
     pub fingerprint_sha256: String,
+    /// SHA-256 of the public key's DER (`SubjectPublicKeyInfo`) in Base64: what pins name.
+    pub spki_sha256: String,
     /// Start of validity, Unix seconds.
     pub not_before: i64,
     /// End of validity, Unix seconds.

@@ -14,7 +14,8 @@ mod tls;
 mod wire;
 mod ws;
 
-pub(crate) use tls::{TrustStores, warm_up};
+pub use tls::Fingerprint;
+pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
 
 use crate::model::{Auth, Body, Failure, Header, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource};
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -46,7 +47,7 @@ pub(crate) struct ReadyModule {
 
 impl ReadyModule {
     /// Reads the module's files and builds its TLS; all errors at once.
-    pub(crate) fn new(module: Arc<Module>, stores: &mut TrustStores) -> Result<Self, Vec<SetupError>> {
+    pub(crate) fn new(module: Arc<Module>, loading: &mut Loading) -> Result<Self, Vec<SetupError>> {
         let block = match module.prober {
             Prober::Http(_) => "http",
             Prober::WebSocket(_) => "websocket.http_config",
@@ -62,7 +63,7 @@ impl ReadyModule {
             .collect();
         let offers_http2 = matches!(&module.prober, Prober::Http(http) if http.enable_http2);
         let alpn: &[&[u8]] = if offers_http2 { &[b"h2", b"http/1.1"] } else { &[] };
-        match TlsSetup::new(module.prober.tls(), alpn, stores) {
+        match TlsSetup::new(&module, alpn, loading) {
             Ok(tls) if errors.is_empty() => Ok(Self { module, tls }),
             Ok(_) => Err(errors),
             Err(faults) => {

@@ -2,7 +2,7 @@
 
 use super::{Active, Options, ReloadRequest, State, router};
 use crate::board::Board;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
 use crate::model::{IpPreference, Module, ModuleName, Prober, TlsModule, TlsOptions};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -34,7 +34,8 @@ pub(super) fn module(name: &str) -> Arc<Module> {
 }
 
 pub(super) fn world(modules: &[Arc<Module>], options: Options) -> World {
-    let engine = Engine::new(modules, 10).unwrap_or_else(|_| panic!("these modules need nothing"));
+    let engine = Engine::new(modules, EngineOptions { max_in_flight: 10, key_log: false })
+        .unwrap_or_else(|_| panic!("these modules need nothing"));
     let board = Arc::new(Board::new(100));
     let (reload, reloads) = mpsc::channel(1);
     let active = Active { engine: engine.into(), yaml: "modules: {}\n".into() };

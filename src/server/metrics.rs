@@ -30,11 +30,12 @@ fn own(state: &State, series: usize) -> Own {
     let active = state.active();
     let reload = state.last_reload();
     Own {
-        reload_ok: reload.ok,
+        reload_ok: reload.ok(),
         reload_at: Some(reload.succeeded_at),
         in_flight: active.engine.in_flight(),
         modules: active.engine.totals(),
         unknown_modules: state.unknown_modules(),
         series,
+        trust: active.engine.trust(),
     }
 }

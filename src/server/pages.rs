@@ -4,7 +4,7 @@
 
 use super::State;
 use crate::board::SeriesRow;
-use crate::model::{Failure, Module, ProbeReport};
+use crate::model::{Failure, Module, ModuleName, ProbeReport, TrustFacts};
 use crate::show;
 use axum::extract;
 use axum::http::header;
@@ -17,6 +17,8 @@ use std::time::{Duration, SystemTime};
 
 /// More series than this are counted, not listed.
 const ROWS_SHOWN: usize = 1000;
+/// More modules than this that trust one store are counted, not listed.
+const USERS_SHOWN: usize = 10;
 const STYLE: &str = "\
 :root{color-scheme:light dark}
 body{font:14px/1.4 system-ui,sans-serif;margin:1.5rem auto;max-width:90rem;padding:0 1rem}
@@ -53,13 +55,14 @@ fn page(state: &State, now: SystemTime) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <title>edgeprobe</title><style>{STYLE}</style></head>\n\
-         <body><main><h1>edgeprobe</h1>\n<p>{}</p>\n{}{}{}\
+         <body><main><h1>edgeprobe</h1>\n<p>{}</p>\n{}{}{}{}\
          <p><a href=\"metrics\">Metrics</a> · <a href=\"config\">Configuration</a> · \
          <a href=\"-/healthy\">Health</a> · <a href=\"-/ready\">Readiness</a></p>\n</main></body></html>\n",
         summary(&rows),
         form(active.engine.modules()),
         series_table(&rows, now),
         history_table(state),
+        trust_table(&active.engine.trust(), now),
     )
 }
 
@@ -181,6 +184,27 @@ fn history_row(id: u64, report: &ProbeReport) -> String {
         show::utc(show::unix_seconds(report.started)),
         seconds(report.elapsed),
     )
+}
+
+/// The trust stores in use: a person sees at a glance whom the probes believe.
+fn trust_table(stores: &[TrustFacts], now: SystemTime) -> String {
+    let date = |end: i64| show::utc(end)[..10].to_owned();
+    let row = |store: &TrustFacts| {
+        let (first, last) = store.ends.map_or(("not known".into(), "not known".into()), |(a, b)| (date(a), date(b)));
+        let modules: Vec<&str> = store.modules.iter().take(USERS_SHOWN).map(ModuleName::as_str).collect();
+        let more = store.modules.len() - modules.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!(
+            "<tr><td>{}</td><td>{}</td><td>{first}</td><td>{last}</td><td>{}</td><td>{}{more}</td></tr>\n",
+            Escaped(&store.store),
+            store.certificates,
+            age(now.duration_since(store.loaded).unwrap_or_default()),
+            Escaped(&modules.join(", ")),
+        )
+    };
+    let body: String = stores.iter().map(row).collect();
+    let columns = "Store|Roots|First root ends|Last root ends|Loaded|Used by";
+    if body.is_empty() { body } else { table("Trust", columns, &(body + "</table>\n")) }
 }
 
 /// The beginning of a table, then `rest`, which closes it.

@@ -63,8 +63,21 @@ pub struct State {
 /// How the last reload went, and when one last succeeded.
 #[derive(Clone, Copy)]
 pub(super) struct LastReload {
-    pub(super) ok: bool,
+    /// The config.
+    config_ok: bool,
+    /// The certificate and key files that the config names, as they are now.
+    files_ok: bool,
     pub(super) succeeded_at: SystemTime,
+}
+
+impl LastReload {
+    fn good() -> Self {
+        Self { config_ok: true, files_ok: true, succeeded_at: SystemTime::now() }
+    }
+
+    pub(super) fn ok(&self) -> bool {
+        self.config_ok && self.files_ok
+    }
 }
 
 impl State {
@@ -75,7 +88,7 @@ impl State {
             board,
             reload,
             active: ArcSwap::from_pointee(active),
-            last_reload: Mutex::new(LastReload { ok: true, succeeded_at: SystemTime::now() }),
+            last_reload: Mutex::new(LastReload::good()),
             unknown_modules: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         }
@@ -84,17 +97,36 @@ impl State {
     /// Replaces the configuration; running probes finish on the one they began with. Counts as a successful reload.
     pub fn activate(&self, active: Active) {
         self.active.store(Arc::new(active));
-        self.reload_succeeded();
+        *self.lock() = LastReload::good();
+    }
+
+    /// Replaces the engine by one made from the same configuration and newer certificate files.
+    pub fn activate_files(&self, engine: Arc<Engine>) {
+        let yaml = Arc::clone(&self.active().yaml);
+        self.active.store(Arc::new(Active { engine, yaml }));
+        self.lock().files_ok = true;
     }
 
     /// Notes a successful reload that had nothing to replace.
     pub fn reload_succeeded(&self) {
-        *self.lock() = LastReload { ok: true, succeeded_at: SystemTime::now() };
+        let mut last = self.lock();
+        last.config_ok = true;
+        last.succeeded_at = SystemTime::now();
     }
 
     /// Notes a failed reload. The configuration stays, and so does the time of the last success.
     pub fn reload_failed(&self) {
-        self.lock().ok = false;
+        self.lock().config_ok = false;
+    }
+
+    /// Notes that changed certificate files are not usable. Those before stay in use.
+    pub fn files_failed(&self) {
+        self.lock().files_ok = false;
+    }
+
+    /// Whether the configuration and the files that it names are in use as they are.
+    pub fn last_reload_ok(&self) -> bool {
+        self.lock().ok()
     }
 
     /// From now on `/-/ready` says no, so that nobody sends new work.

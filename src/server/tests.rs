@@ -3,8 +3,8 @@
 use super::harness::{World, module, world};
 use super::{ExternalUrl, Options, Prefix};
 use crate::model::{
-    Failure, Header, IpPreference, Job, ModuleName, Phase, ProbeReport, Prober, Reason, Retry, Series, SeriesKey,
-    TlsOptions, WebSocketModule,
+    Failure, Header, IpPreference, Job, ModuleName, Phase, ProbeReport, Prober, Reason, Retry, RootStore, Series,
+    SeriesKey, TextSource, TlsOptions, Trust, WebSocketModule,
 };
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use std::io::Read as _;
@@ -272,4 +272,25 @@ async fn the_status_page_puts_failures_first_and_lets_no_markup_through() {
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is missing"));
     assert!(place("b&lt;script&gt;") < place("c.example") && place("c.example") < place("a.example"));
     assert!(!page.contains("href=\"/"), "links are relative");
+}
+
+#[tokio::test]
+async fn the_status_page_and_the_metrics_tell_whom_probes_trust() {
+    let mut own = (*module("<own>")).clone();
+    let Prober::Tls(settings) = &mut own.prober else { panic!("a tls module") };
+    let pem = crate::lab::ca::Authority::new().root_pem();
+    settings.tls.trust = Trust { stores: vec![RootStore::Embedded], ca: Some(TextSource::Inline(pem)), folder: None };
+    let world = world(&[own.into()], Options::default());
+    let page = world.get("/").await;
+    let row = page.text().lines().find(|line| line.contains("<td>module &lt;own&gt;</td><td>1</td>")).unwrap();
+    assert!(row.ends_with("<td>&lt;own&gt;</td></tr>") && !row.contains("not known"), "{row}");
+    assert!(page.text().contains("<td>embedded</td>"));
+    let metrics = world.get("/metrics").await;
+    for line in [
+        "edgeprobe_trust_store_certificates{store=\"module <own>\"} 1\n",
+        "edgeprobe_trust_store_earliest_expiry_timestamp_seconds{store=\"module <own>\"} ",
+    ] {
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
+    assert!(!metrics.text().contains("earliest_expiry_timestamp_seconds{store=\"embedded"));
 }

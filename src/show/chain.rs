@@ -25,26 +25,36 @@ pub(super) fn chain_lines(tls: &TlsFacts, now: i64, indent: &str) -> String {
             indent,
             &format!("      key     {}, signed with {}", visible(&certificate.key), visible(signature)),
         );
+        if !certificate.spki_sha256.is_empty() {
+            line(&mut out, indent, &format!("      pin     sha256/{}", certificate.spki_sha256));
+        }
     }
     out
 }
 
-/// The four checks, each fine or with its reason.
+/// Every check that was made, each fine or with its reason.
 pub(super) fn verdict_lines(verdict: &Verdict, indent: &str) -> String {
     let mut out = String::new();
     for (name, check) in checks(verdict) {
         let outcome = check.as_ref().err().map_or("ok".into(), |(reason, why)| format!("{reason}: {}", visible(why)));
         line(&mut out, indent, &format!("{name:<8}  {outcome}"));
     }
-    if verdict.ignored && verdict.failure().is_some() {
+    if verdict.failure().is_some() && verdict.refusal().is_none() {
         line(&mut out, indent, "          (ignored: the module has insecure_skip_verify)");
     }
     out
 }
 
-/// The checks by name, in the documented order.
-pub(super) fn checks(verdict: &Verdict) -> [(&'static str, &CheckResult); 4] {
-    [("proof", &verdict.proof), ("validity", &verdict.validity), ("chain", &verdict.chain), ("name", &verdict.name)]
+/// The checks that were made, by name, in the documented order.
+pub(super) fn checks(verdict: &Verdict) -> impl Iterator<Item = (&'static str, &CheckResult)> {
+    let always = [
+        ("proof", &verdict.proof),
+        ("validity", &verdict.validity),
+        ("chain", &verdict.chain),
+        ("name", &verdict.name),
+    ];
+    let on_request = [("revocation", verdict.revocation.as_ref()), ("pin", verdict.pin.as_ref())];
+    always.into_iter().chain(on_request.into_iter().filter_map(|(name, check)| Some((name, check?))))
 }
 
 /// The names a certificate is for, or `None` when it has none.
@@ -67,6 +77,12 @@ pub(super) fn remaining(certificate: &Certificate, now: i64) -> String {
     } else {
         format!("{} left", days(left))
     }
+}
+
+/// When our own client certificate ends.
+pub(super) fn own_certificate(not_after: i64, now: i64) -> String {
+    let own = Certificate { not_before: i64::MIN, not_after, ..Certificate::default() };
+    format!("ours ends on {}: {}", utc(not_after), remaining(&own, now))
 }
 
 fn validity(certificate: &Certificate, now: i64) -> String {

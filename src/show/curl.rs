@@ -4,8 +4,7 @@
 
 use super::{names, text::shell};
 use crate::model::{
-    Hop, HttpModule, ProbeReport, Prober, SecretText, Target, TextSource, TlsOptions, TlsVersion, Trust,
-    WebSocketModule,
+    Hop, HttpModule, ProbeReport, Prober, SecretText, Target, TextSource, TlsOptions, TlsVersion, WebSocketModule,
 };
 use http::Method;
 use std::net::{IpAddr, SocketAddr};
@@ -73,8 +72,11 @@ fn tls_words(tls: &TlsOptions) -> Vec<String> {
     if tls.insecure_skip_verify {
         words.push("-k".into());
     }
-    if let Trust::Only(TextSource::File(path)) = &tls.trust {
+    if let Some(TextSource::File(path)) = &tls.trust.ca {
         words.extend(["--cacert".into(), path.display().to_string()]);
+    }
+    if let Some(path) = &tls.trust.folder {
+        words.extend(["--capath".into(), path.display().to_string()]);
     }
     if let Some(identity) = &tls.identity
         && let (TextSource::File(cert), SecretText::File(key)) = (&identity.cert, &identity.key)

@@ -67,6 +67,7 @@ fn tls() -> TlsFacts {
         group: Some("X25519MLKEM768".into()),
         alpn: Some("h2".into()),
         client_cert_requested: Some(false),
+        client_cert_not_after: None,
         chain: vec![certificate()].into(),
         ocsp_stapled: false,
         verdict: Some(Verdict {

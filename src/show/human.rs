@@ -128,6 +128,9 @@ fn handshake(out: &mut Lines, tls: &TlsFacts, now: i64) {
     parts.extend((tls.client_cert_requested == Some(true)).then(|| "client certificate requested".into()));
     parts.extend(tls.ocsp_stapled.then(|| "OCSP staple".into()));
     out.field("TLS", &parts.join(", "));
+    if let Some(not_after) = tls.client_cert_not_after {
+        out.field("client", &chain::own_certificate(not_after, now));
+    }
     if let Some(verdict) = &tls.verdict {
         out.push("  checks");
         out.0.push_str(&chain::verdict_lines(verdict, "    "));

@@ -45,6 +45,13 @@ fn certificate_remedy(report: &ProbeReport, failure: &Failure) -> Option<String>
             let issuer = visible(&last.issuer);
             format!("if \"{issuer}\" is yours, name its certificate in the module's tls_config.ca_file")
         }
+        Reason::CertPinMismatch if !leaf.spki_sha256.is_empty() => {
+            format!("if the new key was meant, add \"sha256/{}\" to the module's tls_config.pins", leaf.spki_sha256)
+        }
+        Reason::ClientCertRejected => {
+            let end = tls.client_cert_not_after.filter(|&end| end < now)?;
+            format!("renew the module's client certificate, which ended on {}", utc(end))
+        }
         _ => return None,
     })
 }

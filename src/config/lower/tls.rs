@@ -3,8 +3,8 @@
 use super::super::error::{At, Findings, Wrong, wrong};
 use super::super::raw::{Masked, RawTls, RawTlsConfig};
 use super::super::value;
-use super::{duration_or, file, ip, later, optional};
-use crate::model::{ClientIdentity, SecretText, TextSource, TlsModule, TlsOptions, TlsVersion, Trust};
+use super::{duration_or, each, file, ip, later, no_duplicates, optional};
+use crate::model::{ClientIdentity, Pin, SecretText, TextSource, TlsModule, TlsOptions, TlsVersion, Trust};
 
 /// The `tls` block.
 pub(super) fn block(raw: &mut RawTls, at: &At, findings: &mut Findings) -> TlsModule {
@@ -25,9 +25,8 @@ pub(super) fn options(raw: Option<&RawTlsConfig>, at: &At, findings: &mut Findin
     let at = at.key("tls_config");
     later(findings, &at, &[("ca_ref", raw.ca_ref), ("cert_ref", raw.cert_ref), ("key_ref", raw.key_ref)]);
     options.insecure_skip_verify = raw.insecure_skip_verify.unwrap_or_default();
-    if let Some(roots) = text_or_file(findings, &at, ["ca", "ca_file"], [raw.ca.as_ref(), raw.ca_file.as_ref()]) {
-        options.trust = Trust::Only(roots);
-    }
+    options.trust = trust(raw, &at, findings);
+    options.pins = pins(raw.pins.as_ref(), &at.key("pins"), findings);
     options.identity = identity(raw, &at, findings);
     for (key, text) in [("ca", &raw.ca), ("cert", &raw.cert)] {
         // Only `key` is masked where the config is shown.
@@ -41,6 +40,41 @@ pub(super) fn options(raw: Option<&RawTlsConfig>, at: &At, findings: &mut Findin
     }
     versions(raw, &mut options, &at, findings);
     options
+}
+
+/// `ca`, `ca_file` and `ca_dir` replace the stores of others, unless `roots` names some.
+fn trust(raw: &RawTlsConfig, at: &At, findings: &mut Findings) -> Trust {
+    let ca = text_or_file(findings, at, ["ca", "ca_file"], [raw.ca.as_ref(), raw.ca_file.as_ref()]);
+    let folder = file(raw.ca_dir.as_ref());
+    let own = ca.is_some() || folder.is_some();
+    let at = at.key("roots");
+    let stores = match &raw.roots {
+        Some(names) => {
+            no_duplicates(findings, &at, names);
+            each(findings, &at, Some(names), |name| value::root_store(name))
+        }
+        None if own => Vec::new(),
+        None => Trust::default().stores,
+    };
+    if !own && raw.roots.as_ref().is_some_and(Vec::is_empty) {
+        let remedy = "name system or embedded, add `ca`, `ca_file` or `ca_dir`, or leave `roots` out";
+        findings.add(&at, wrong("no roots at all: no certificate could be verified", remedy));
+    }
+    Trust { stores, ca, folder }
+}
+
+fn pins(raw: Option<&Vec<String>>, at: &At, findings: &mut Findings) -> Vec<Pin> {
+    if raw.is_some_and(Vec::is_empty) {
+        findings.add(at, wrong("an empty list of pins pins nothing", "list a pin, or remove the key"));
+    }
+    let pins = each(findings, at, raw, |text| value::pin(text));
+    for (i, pin) in pins.iter().enumerate() {
+        if pins[..i].contains(pin) && pins.len() == raw.map_or(0, Vec::len) {
+            findings
+                .add(&at.index(i), wrong(format!("the pin {pin} stands here a second time"), "keep one of the two"));
+        }
+    }
+    pins
 }
 
 fn identity(raw: &RawTlsConfig, at: &At, findings: &mut Findings) -> Option<ClientIdentity> {

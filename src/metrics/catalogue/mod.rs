@@ -79,7 +79,7 @@ impl Metric {
         Self { labels, ..self }
     }
 
-    const fn note(self, note: &'static str) -> Self {
+    pub(super) const fn note(self, note: &'static str) -> Self {
         Self { note, ..self }
     }
 

@@ -54,7 +54,7 @@ pub(super) const FACTS: &[Metric] = &[
         "Whether the certificate passed each check: its dates, its chain to a trusted root, its name",
         Probe(verified),
     )
-    .note("`check` is `validity`, `chain` or `name`; none stops the next")
+    .note("`check` is `validity`, `chain`, `name` or, where the module has pins, `pin`; none stops the next")
     .labels(&["check"])
     .absent(NO_CERTIFICATE),
     Metric::gauge(
@@ -104,6 +104,12 @@ pub(super) const FACTS: &[Metric] = &[
         Probe(|report, out| out.put_known(report.tls().and_then(|tls| tls.client_cert_requested))),
     )
     .absent("the handshake ended before the server could ask"),
+    Metric::gauge(
+        "probe_tls_client_cert_not_after_timestamp_seconds",
+        "When our own client certificate expires",
+        Probe(|report, out| out.put_known(report.tls().and_then(|tls| tls.client_cert_not_after))),
+    )
+    .absent("the module has no client certificate, or no handshake was begun"),
 ];
 
 const NO_HANDSHAKE: &str = "no handshake was begun";
@@ -138,6 +144,9 @@ fn verified(report: &ProbeReport, out: &mut Samples) {
         out.put_with(&["validity"], verdict.validity.is_ok());
         out.put_with(&["chain"], verdict.chain.is_ok());
         out.put_with(&["name"], verdict.name.is_ok());
+        if let Some(pin) = &verdict.pin {
+            out.put_with(&["pin"], pin.is_ok());
+        }
     }
 }
 

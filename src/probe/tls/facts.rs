@@ -2,6 +2,7 @@
 
 use super::name::{go_format, hex};
 use crate::model::Certificate;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use x509_parser::{
@@ -27,6 +28,7 @@ pub(super) fn read(der: &[u8]) -> Option<Certificate> {
         issuer: go_format(certificate.issuer()),
         serial: hex(&serial[leading_zeros..]),
         fingerprint_sha256: hex(&Sha256::digest(der)),
+        spki_sha256: BASE64_STANDARD.encode(Sha256::digest(certificate.public_key().raw)),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
         dns_names,

@@ -4,15 +4,22 @@
 //! Knows nothing of sockets or HTTP: a test hands it one end of a pipe.
 
 mod facts;
+mod files;
+mod identity;
+mod keylog;
 mod name;
+mod pins;
 mod roots;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod watched;
 mod witness;
 
-pub(crate) use roots::TrustStores;
-pub(crate) use setup::{TlsSetup, warm_up};
+pub use files::Fingerprint;
+pub(crate) use keylog::key_log_of_environment;
+pub(crate) use setup::{Loading, TlsSetup, warm_up};
 
 use super::{
     run::{StageError, at_most},
@@ -105,22 +112,19 @@ impl Attempt {
 
     /// The gate: fails with the verdict's first failed check, unless the module ignores verdicts.
     fn admit(&self) -> Result<(), TlsError> {
-        let seen = self.witness.seen();
-        match &seen.verdict {
-            Some(verdict) if verdict.ignored => Ok(()),
+        match &self.witness.seen().verdict {
             Some(verdict) => {
-                verdict.failure().map_or(Ok(()), |(reason, words)| Err(TlsError::Verdict(words.clone(), *reason)))
+                verdict.refusal().map_or(Ok(()), |(reason, words)| Err(TlsError::Verdict(words.clone(), *reason)))
             }
             None => Err(TlsError::Verdict("the server sent no certificate".into(), Reason::CertInvalid)),
         }
     }
 
     fn handshake_failure(&self, error: io::Error) -> TlsError {
-        let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFault>());
-        // A handshake that the witness stopped: the verdict says why.
-        if let (Some(TlsFault::General(_)), Err(verdict)) = (fault, self.admit()) {
-            return verdict;
+        if let Some((reason, words)) = self.witness.stopped.get() {
+            return TlsError::Verdict(words.clone(), *reason);
         }
+        let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFault>());
         if let Some(TlsFault::AlertReceived(alert)) = fault
             && let Some(refusal) = self.client_cert_fault(*alert)
         {

@@ -88,7 +88,7 @@ impl Evidence<'_> {
     }
 
     /// Moments at which the presented certificates were, or will be, valid together; else each one's own middle.
-    fn better_times(&self) -> impl Iterator<Item = UnixTime> + '_ {
+    pub(super) fn better_times(&self) -> impl Iterator<Item = UnixTime> + '_ {
         let from = self.facts.iter().map(|c| c.not_before).max();
         let until = self.facts.iter().map(|c| c.not_after).min();
         let together = from.zip(until).filter(|(from, until)| from <= until).map(|(from, until)| from.midpoint(until));

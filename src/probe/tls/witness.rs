@@ -4,7 +4,7 @@
 //! is sent. With a client certificate at hand it stops a handshake it does not believe in, so that our identity is not
 //! shown to a stranger.
 
-use super::{facts, roots::Roots, verdict::Evidence};
+use super::{facts, pins, setup::Trusted, verdict::Evidence};
 use crate::model::{CheckResult, Reason, TlsFacts, TlsVersion, Verdict};
 use rustls::{
     AlertDescription, DigitallySignedStruct, Error, SignatureScheme,
@@ -24,12 +24,12 @@ const MAX_CHAIN: usize = 16;
 /// What one handshake showed.
 #[derive(Debug)]
 pub(super) struct Witness {
-    pub(super) roots: Arc<Roots>,
+    pub(super) trust: Trusted,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) identity: Option<Arc<CertifiedKey>>,
-    /// The verdict is exported but stops nothing.
-    pub(super) ignore_verdict: bool,
     pub(super) seen: Mutex<TlsFacts>,
+    /// Why we ended the handshake ourselves.
+    pub(super) stopped: OnceLock<(Reason, String)>,
     /// The alert that ended the connection after the handshake.
     pub(super) late_alert: OnceLock<AlertDescription>,
 }
@@ -45,14 +45,15 @@ impl Witness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to stop now: our client certificate would be shown next.
-    fn must_stop(&self, verdict: &Verdict, proof_is_in: bool) -> bool {
-        let doubted = if proof_is_in {
-            verdict.failure().is_some()
-        } else {
-            verdict.validity.is_err() || verdict.chain.is_err() || verdict.name.is_err()
-        };
-        self.identity.is_some() && !self.ignore_verdict && doubted
+    /// Ends the handshake of a server that `verdict` refuses where our client certificate would be shown next.
+    fn stop_if_refused(&self, verdict: &Verdict) -> Result<(), Error> {
+        match verdict.refusal().filter(|_| self.identity.is_some()) {
+            Some(refusal) => {
+                let _ = self.stopped.set(refusal.clone());
+                Err(Error::General("the server's certificate is not accepted".into()))
+            }
+            None => Ok(()),
+        }
     }
 
     fn note_proof(&self, version: TlsVersion, proof: CheckResult) -> Result<HandshakeSignatureValid, Error> {
@@ -60,9 +61,7 @@ impl Witness {
         seen.version = Some(version);
         if let Some(verdict) = &mut seen.verdict {
             verdict.proof = proof;
-        }
-        if seen.verdict.as_ref().is_some_and(|verdict| self.must_stop(verdict, true)) {
-            return Err(Error::General("the server's certificate is not accepted".into()));
+            self.stop_if_refused(verdict)?;
         }
         Ok(HandshakeSignatureValid::assertion())
     }
@@ -86,21 +85,20 @@ impl ServerCertVerifier for Witness {
         let evidence = Evidence {
             presented: &presented,
             facts: &chain,
-            roots: &self.roots,
+            roots: &self.trust.roots,
             name,
             now,
             algorithms: self.algorithms.all,
         };
-        let verdict = Verdict { ignored: self.ignore_verdict, ..evidence.judge() };
-        let stop = self.must_stop(&verdict, false);
+        let pin = pins::check(&self.trust.pins, &evidence);
+        let verdict = Verdict { ignored: self.trust.ignore_verdict, pin, ..evidence.judge() };
+        // The proof comes later.
+        let known = self.stop_if_refused(&Verdict { proof: Ok(()), ..verdict.clone() });
         let mut seen = self.seen();
         seen.chain = chain.into();
         seen.ocsp_stapled = !staple.is_empty();
         seen.verdict = Some(verdict);
-        if stop {
-            return Err(Error::General("the server's certificate is not accepted".into()));
-        }
-        Ok(ServerCertVerified::assertion())
+        known.map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -4,6 +4,7 @@ use super::{Answer, Page, ask, encoded, get, until};
 use edgeprobe::{
     app::{self, Settings, Source},
     config::ConfigErrors,
+    engine::EngineOptions,
     server::Options,
 };
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
@@ -28,7 +29,8 @@ impl Exporter {
         let settings = Settings {
             source: Source::File(file),
             options: Options { timeout_offset: 0.0, prober_level: tracing::Level::DEBUG, ..Options::default() },
-            max_in_flight: 2000,
+            web_config: None,
+            engine: EngineOptions { max_in_flight: 2000, key_log: false },
             history_limit: 100,
             auto_reload: None,
             grace: Duration::from_secs(15),

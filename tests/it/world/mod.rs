@@ -15,7 +15,7 @@ pub(crate) use program::{Output, Program, edgeprobe};
 
 use edgeprobe::{
     app, config,
-    engine::{Engine, Limits},
+    engine::{Engine, EngineOptions, Limits},
     lab::{
         Expected, Lab, Listener, Seen,
         ca::{Authority, Cert},
@@ -75,7 +75,7 @@ pub(crate) struct Prober(Engine);
 impl Prober {
     pub(crate) fn new(yaml: &str) -> Self {
         let config = config::parse(yaml, "test.yml").unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
-        Self(Engine::new(&config.modules, 1000).unwrap())
+        Self(Engine::new(&config.modules, EngineOptions { max_in_flight: 1000, key_log: false }).unwrap())
     }
 
     /// One attempt, for as long as the module says.
