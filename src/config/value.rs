@@ -3,7 +3,7 @@
 //! No function knows where in the file its text stands. Texts that may be secret are never part of an error.
 
 use super::error::{Wrong, wrong};
-use crate::model::{Compression, HttpVersion, IpFamily, Pattern, TlsVersion};
+use crate::model::{Compression, HttpVersion, IpFamily, Pattern, StartTls, TlsVersion};
 use http::{HeaderName, HeaderValue, Method};
 use std::time::Duration;
 use strum::VariantArray;
@@ -167,6 +167,14 @@ pub(super) fn tls_version(text: &str) -> Result<TlsVersion, Wrong> {
         "TLS13" => Ok(TlsVersion::Tls13),
         _ => Err(wrong(format!("`{text}` is not a TLS version"), "write TLS10, TLS11, TLS12 or TLS13")),
     }
+}
+
+/// Reads the name of a protocol that switches to TLS.
+pub(super) fn starttls(text: &str) -> Result<StartTls, Wrong> {
+    named(text, |name, protocol: StartTls| name == <&str>::from(protocol)).ok_or_else(|| {
+        let remedy = "write smtp, imap, pop3, ftp, ldap, postgres, mysql or xmpp";
+        wrong(format!("`{text}` is not a protocol that switches to TLS"), remedy)
+    })
 }
 
 fn named<T: VariantArray + Copy>(text: &str, is: impl Fn(&str, T) -> bool) -> Option<T> {

@@ -277,5 +277,5 @@ fn websocket() -> Prober {
 }
 
 fn tls_module() -> TlsModule {
-    TlsModule { ip: IpPreference::default(), tls: TlsOptions::default(), fail_if_expires_within: Duration::ZERO }
+    TlsModule::default()
 }

@@ -3,7 +3,7 @@
 use super::{Active, Options, ReloadRequest, State, router};
 use crate::board::Board;
 use crate::engine::Engine;
-use crate::model::{IpPreference, Module, ModuleName, Prober, TlsModule, TlsOptions};
+use crate::model::{Module, ModuleName, Prober, TlsModule};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -27,8 +27,7 @@ pub(super) struct Answer {
 
 /// A `tls` module that needs no file and no network until it is run.
 pub(super) fn module(name: &str) -> Arc<Module> {
-    let tls =
-        TlsModule { ip: IpPreference::default(), tls: TlsOptions::default(), fail_if_expires_within: Duration::ZERO };
+    let tls = TlsModule::default();
     let yaml = "prober: tls\n".into();
     Arc::new(Module { name: ModuleName::new(name), timeout: None, prober: Prober::Tls(Box::new(tls)), yaml })
 }
