@@ -10,7 +10,6 @@ use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub(super) struct World {

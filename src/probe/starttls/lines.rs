@@ -53,17 +53,19 @@ async fn positive(talk: &mut Talk) -> Result<(), StartTlsError> {
 /// A reply of SMTP or FTP with all its lines, which must have this code (RFC 5321 section 4.2.1, RFC 959 section 4.2).
 async fn reply(talk: &mut Talk, code: [u8; 3]) -> Result<Vec<u8>, StartTlsError> {
     let mut reply = line(talk).await?;
-    if !(reply.starts_with(&code) && matches!(reply.get(3), Some(b' ' | b'-' | b'\r' | b'\n'))) {
-        return Err(talk.refused(&reply));
-    }
-    let mut is_last = reply[3] != b'-';
-    while !is_last {
+    let Some(mut next) = separator(&reply, code) else { return Err(talk.refused(&reply)) };
+    while next == b'-' {
         let line = line(talk).await?;
         // FTP lets the lines between be anything.
-        is_last = line.starts_with(&code) && line[3] != b'-';
+        next = separator(&line, code).unwrap_or(b'-');
         reply.extend(line);
     }
     Ok(reply)
+}
+
+/// What stands between this code and the text: a hyphen when more lines follow.
+fn separator(line: &[u8], code: [u8; 3]) -> Option<u8> {
+    line.strip_prefix(&code)?.first().copied().filter(|byte| b"- \r\n".contains(byte))
 }
 
 async fn line(talk: &mut Talk) -> Result<Vec<u8>, StartTlsError> {

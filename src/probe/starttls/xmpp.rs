@@ -80,9 +80,10 @@ impl Tag {
         self.text.ends_with("/>")
     }
 
-    /// This tag came in place of the right one. The one in it, if any, says more: `<stream:error><host-unknown/>`.
+    /// This tag came in place of the right one. What is in an error says more: `<stream:error><host-unknown/>`.
     async fn refused(&self, talk: &mut Talk) -> StartTlsError {
-        let more = if self.is_empty() { Vec::new() } else { talk.take_until(b'>').await.unwrap_or_default() };
+        let says_more = matches!(self.name.as_str(), "error" | "failure") && !self.is_empty();
+        let more = if says_more { talk.take_until(b'>').await.unwrap_or_default() } else { Vec::new() };
         talk.refused(&[self.text.as_bytes(), &more].concat())
     }
 }
