@@ -1,5 +1,5 @@
 //! MySQL's and MariaDB's SSL request: the server's handshake packet is answered with one that asks for TLS and says no
-//! more ("Client/Server Protocol", sections "HandshakeV10" and "SSLRequest").
+//! more (`HandshakeV10` and `SSLRequest` of its protocol).
 
 use super::{
     StartTlsError,
@@ -13,6 +13,8 @@ const TO_CAPABILITIES: usize = 4 + 8 + 1;
 const CLIENT_PROTOCOL_41: u32 = 0x200;
 const CLIENT_SSL: u32 = 0x800;
 const CLIENT_SECURE_CONNECTION: u32 = 0x8000;
+/// The longest packet we would take.
+const MAX_PACKET: u32 = 16 * 1024 * 1024;
 /// `utf8mb4_general_ci`, which every server that knows utf8mb4 has.
 const CHARSET_UTF8MB4: u8 = 45;
 
@@ -47,7 +49,7 @@ fn ssl_request(sequence: u8) -> Vec<u8> {
     let capabilities = CLIENT_PROTOCOL_41 | CLIENT_SSL | CLIENT_SECURE_CONNECTION;
     let mut packet = vec![32, 0, 0, sequence];
     packet.extend(capabilities.to_le_bytes());
-    packet.extend((MAX_PIECE as u32).to_le_bytes()); // the longest packet we would take
+    packet.extend(MAX_PACKET.to_le_bytes());
     packet.push(CHARSET_UTF8MB4);
     packet.resize(4 + 32, 0);
     packet

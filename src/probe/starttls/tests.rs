@@ -53,9 +53,9 @@ const XMPP_OFFER: &[u8] = b"<?xml version='1.0'?>\n<stream:stream xmlns='jabber:
     <starttls xmlns=\"urn:ietf:params:xml:ns:xmpp-tls\"><required/></starttls></stream:features>";
 const LDAP_REQUEST: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 const LDAP_GOOD: &[u8] = b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\0\x04\0\x04\0";
-const MYSQL_HANDSHAKE: &[u8] = b"\x2f\0\0\0\x0a5.7\0\x01\0\0\x0012345678\0\xff\xff\x08\x02\0\xff\xc1\x15\
+const MYSQL_HANDSHAKE: &[u8] = b"\x31\0\0\0\x0a5.7\0\x01\0\0\x0012345678\0\xff\xff\x08\x02\0\xff\xc1\x15\
     \0\0\0\0\0\0\0\0\0\x00123456789012\0";
-const MYSQL_REQUEST: &[u8] = b"\x20\0\0\x01\0\x8a\0\0\0\x10\0\0\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const MYSQL_REQUEST: &[u8] = b"\x20\0\0\x01\0\x8a\0\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// A server of each protocol that does all right.
 fn good_servers() -> Vec<(StartTls, Vec<Turn>)> {
