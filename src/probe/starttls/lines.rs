@@ -2,9 +2,13 @@
 
 use super::{StartTlsError, talk::Talk};
 
+/// Strict servers want a name with a dot at once, and block those of this machine (`localhost`). We are no mail server, and
+/// have no name that stands for one.
+const EHLO: &[u8] = b"EHLO edgeprobe.invalid\r\n";
+
 pub(super) async fn smtp(talk: &mut Talk) -> Result<(), StartTlsError> {
     reply(talk, *b"220").await?;
-    talk.ask(b"EHLO edgeprobe\r\n", "the answer to EHLO").await?;
+    talk.ask(EHLO, "the answer to EHLO").await?;
     let offers = reply(talk, *b"250").await?;
     let mut lines = offers.split_inclusive(|&byte| byte == b'\n');
     if !lines.any(|line| line.get(4..).is_some_and(|offer| starts_with_words(offer, b"STARTTLS"))) {

@@ -64,7 +64,7 @@ fn good_servers() -> Vec<(StartTls, Vec<Turn>)> {
             StartTls::Smtp,
             vec![
                 says("220-mx.example ESMTP\r\n220-no spam\r\n220 please\r\n"),
-                hears("EHLO edgeprobe\r\n"),
+                hears("EHLO edgeprobe.invalid\r\n"),
                 says("250-mx.example\r\n250-SIZE 1000\r\n250-StartTLS\r\n250 8BITMIME\r\n"),
                 hears("STARTTLS\r\n"),
                 says("220 2.0.0 go ahead\r\n"),
@@ -227,7 +227,7 @@ async fn another_protocol_and_endless_words_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_of_the_protocols_of_lines_say_what_was_said() {
-    let smtp_to_ehlo = || vec![says("220 mx\r\n"), hears("EHLO edgeprobe\r\n")];
+    let smtp_to_ehlo = || vec![says("220 mx\r\n"), hears("EHLO edgeprobe.invalid\r\n")];
     let smtp_to_starttls = || [smtp_to_ehlo(), vec![says("250 STARTTLS\r\n"), hears("STARTTLS\r\n")]].concat();
     let imap = || vec![says("* ok\r\n"), hears("a1 STARTTLS\r\n")];
     let then = |script: Vec<Turn>, text: &str| [script, vec![says(text)]].concat();
