@@ -199,17 +199,13 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{IpPreference, Job, Module, ModuleName, Phase, Prober, Reason, Retry, TlsModule, TlsOptions};
+    use crate::model::{Job, Module, ModuleName, Phase, Prober, Reason, Retry};
 
     const TARGET: &str = "https://user:pw@example.com/";
 
     fn report(module: &str, failure: Option<(Phase, Reason)>) -> Arc<ProbeReport> {
         let name = ModuleName::new(module);
-        let prober = Prober::Tls(Box::new(TlsModule {
-            ip: IpPreference::default(),
-            tls: TlsOptions::default(),
-            fail_if_expires_within: Duration::ZERO,
-        }));
+        let prober = Prober::Tls(Box::default());
         Arc::new(ProbeReport {
             job: job(module),
             module: Arc::new(Module { name, timeout: None, prober, yaml: "".into() }),

@@ -145,7 +145,7 @@ pub(super) struct RawTls {
     pub(super) ip_protocol_fallback: Option<bool>,
     pub(super) fail_if_expires_within: Option<String>,
     pub(super) tls_config: Option<RawTlsConfig>,
-    pub(super) starttls: Option<Later>,
+    pub(super) starttls: Option<String>,
 }
 
 /// The `tls_config` block.

@@ -3,7 +3,7 @@
 //! No function knows where in the file its text stands. Texts that may be secret are never part of an error.
 
 use super::error::{Wrong, wrong};
-use crate::model::{Compression, HttpVersion, IpFamily, Pattern, Pin, RootStore, TlsVersion};
+use crate::model::{Compression, HttpVersion, IpFamily, Pattern, Pin, RootStore, StartTls, TlsVersion};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
 use std::time::Duration;
@@ -197,6 +197,14 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: char| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits = text.chars().map(digit).collect::<Option<Vec<u8>>>()?;
     digits.chunks(2).map(|pair| <[u8; 2]>::try_from(pair).ok().map(|[high, low]| high << 4 | low)).collect()
+}
+
+/// Reads the name of a protocol that switches to TLS.
+pub(super) fn starttls(text: &str) -> Result<StartTls, Wrong> {
+    named(text, |name, protocol: StartTls| name == <&str>::from(protocol)).ok_or_else(|| {
+        let remedy = "write smtp, imap, pop3, ftp, ldap, postgres, mysql or xmpp";
+        wrong(format!("`{text}` is not a protocol that switches to TLS"), remedy)
+    })
 }
 
 fn named<T: VariantArray + Copy>(text: &str, is: impl Fn(&str, T) -> bool) -> Option<T> {

@@ -6,6 +6,7 @@ use super::{
     ca::{Authority, Cert},
     http::{self, Reply},
     raw::{self, Step, alert},
+    starttls::{self, Manner, Protocol},
     tls::{ClientCert, ServerTls, Tls, Versions},
     ws::{self, Behaviour},
 };
@@ -39,6 +40,8 @@ enum Serves {
     Https(Tls, fn(&Seen) -> Reply),
     /// A WebSocket peer with TLS.
     Wss(Tls, Behaviour),
+    /// A server that switches to TLS on request.
+    StartTls(Tls, Protocol, Manner),
     /// A script, played on the bare connection.
     Script(&'static [Step]),
     /// A script, played inside of TLS.
@@ -100,6 +103,9 @@ impl Started {
             Serves::Http(handler) => http::serve(None, handler).await?,
             Serves::Https(with, handler) => http::serve(tls(with), handler).await?,
             Serves::Wss(with, behaviour) => ws::serve(tls(with), behaviour).await?,
+            Serves::StartTls(with, protocol, manner) => {
+                starttls::serve(ServerTls::new(ca, with, &names(entry.name)), protocol, manner).await?
+            }
             Serves::Script(steps) => raw::serve(None, steps).await?,
             Serves::TlsScript(steps) => raw::serve(tls(GOOD), steps).await?,
             Serves::AddressOf(name) => {
@@ -131,6 +137,7 @@ fn url(entry: &Entry, address: SocketAddr) -> String {
     let scheme = match entry.module {
         "http" => "http",
         module if module.starts_with("wss") => "wss",
+        module if module.starts_with("starttls_") => "tls",
         _ => "https",
     };
     format!("{scheme}://{}.localhost:{}/", entry.name, address.port())
@@ -571,6 +578,104 @@ const TABLE: &[Entry] = &[
         expected: fails("tls", "client_cert_required"),
         serves: Serves::Https(CLIENT_CERT_13, hello),
         about: "a TLS 1.3 server that wants a client certificate",
+    },
+    Entry {
+        name: "starttls-smtp",
+        module: "starttls_smtp",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::Good),
+        about: "a mail server that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-imap",
+        module: "starttls_imap",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Imap, Manner::Good),
+        about: "a mailbox server that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-pop3",
+        module: "starttls_pop3",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Pop3, Manner::Good),
+        about: "an old mailbox server that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-ftp",
+        module: "starttls_ftp",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Ftp, Manner::Good),
+        about: "a file server that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-ldap",
+        module: "starttls_ldap",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Ldap, Manner::Good),
+        about: "a directory that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-postgres",
+        module: "starttls_postgres",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Postgres, Manner::Good),
+        about: "a PostgreSQL server that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-mysql",
+        module: "starttls_mysql",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Mysql, Manner::Good),
+        about: "a MySQL server that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-xmpp",
+        module: "starttls_xmpp",
+        expected: Expected::Success,
+        serves: Serves::StartTls(GOOD, Protocol::Xmpp, Manner::Good),
+        about: "a chat server that switches to TLS on request",
+    },
+    Entry {
+        name: "starttls-expired",
+        module: "starttls_smtp",
+        expected: fails("tls", "cert_expired"),
+        serves: Serves::StartTls(Tls::new(Cert::Expired), Protocol::Smtp, Manner::Good),
+        about: "a mail server whose certificate, behind STARTTLS, ended yesterday",
+    },
+    Entry {
+        name: "starttls-refused",
+        module: "starttls_smtp",
+        expected: fails("tls", "starttls_refused"),
+        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::Refuses),
+        about: "a mail server that offers STARTTLS and then has none",
+    },
+    Entry {
+        name: "starttls-not-offered",
+        module: "starttls_smtp",
+        expected: fails("tls", "starttls_refused"),
+        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::OffersNot),
+        about: "a mail server that does not offer STARTTLS",
+    },
+    Entry {
+        name: "starttls-injection",
+        module: "starttls_smtp",
+        expected: fails("tls", "starttls_refused"),
+        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::Injects),
+        about: "a mail server whose permission to start TLS has further bytes behind it",
+    },
+    Entry {
+        name: "starttls-endless",
+        module: "starttls_smtp",
+        expected: fails("tls", "starttls_refused"),
+        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::NeverEnds),
+        about: "a mail server whose greeting never ends",
+    },
+    Entry {
+        name: "starttls-silent",
+        module: "starttls_smtp",
+        expected: fails("tls", "timeout"),
+        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::FallsSilentAfter(1)),
+        about: "a mail server that greets and then says nothing more",
     },
     Entry {
         name: "no-such-name",

@@ -29,6 +29,14 @@ const MODULES: &[Module] = &[
     Module { name: "pinned", prober: "http", tls_block: "", lines: &[] },
     Module { name: "pinned_other", prober: "http", tls_block: "", lines: &[] },
     Module { name: "tls13", prober: "http", tls_block: "", lines: &[] },
+    Module { name: "starttls_smtp", prober: "tls", tls_block: "", lines: &["starttls: smtp"] },
+    Module { name: "starttls_imap", prober: "tls", tls_block: "", lines: &["starttls: imap"] },
+    Module { name: "starttls_pop3", prober: "tls", tls_block: "", lines: &["starttls: pop3"] },
+    Module { name: "starttls_ftp", prober: "tls", tls_block: "", lines: &["starttls: ftp"] },
+    Module { name: "starttls_ldap", prober: "tls", tls_block: "", lines: &["starttls: ldap"] },
+    Module { name: "starttls_postgres", prober: "tls", tls_block: "", lines: &["starttls: postgres"] },
+    Module { name: "starttls_mysql", prober: "tls", tls_block: "", lines: &["starttls: mysql"] },
+    Module { name: "starttls_xmpp", prober: "tls", tls_block: "", lines: &["starttls: xmpp"] },
 ];
 
 /// Further keys of a module's `tls_config`.

@@ -2,7 +2,7 @@
 //! made at start, and for each what a probe of it should find. `edgeprobe demo` and the tests both use them. Knows
 //! nothing of probes.
 //!
-//! [`Lab`] runs the whole catalogue; [`http`], [`ws`] and [`raw`] start one server of a kind, for a test's own case.
+//! [`Lab`] runs the whole catalogue; [`http`], [`ws`], [`starttls`] and [`raw`] start one server of a kind, for a test's own case.
 
 pub mod ca;
 mod catalogue;
@@ -10,6 +10,7 @@ mod demo;
 pub mod http;
 mod listener;
 pub mod raw;
+pub mod starttls;
 pub mod tls;
 pub mod ws;
 

@@ -294,5 +294,5 @@ fn websocket() -> Prober {
 }
 
 fn tls_module() -> TlsModule {
-    TlsModule { ip: IpPreference::default(), tls: TlsOptions::default(), fail_if_expires_within: Duration::ZERO }
+    TlsModule::default()
 }

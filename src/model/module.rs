@@ -103,6 +103,14 @@ impl Prober {
             Self::Tls(m) => &m.tls,
         }
     }
+
+    /// What is spoken before TLS.
+    pub fn starttls(&self) -> Option<StartTls> {
+        match self {
+            Self::Http(_) | Self::WebSocket(_) => None,
+            Self::Tls(m) => m.starttls,
+        }
+    }
 }
 
 /// An address family.
@@ -204,7 +212,7 @@ pub struct WebSocketStep {
 }
 
 /// The `tls` block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TlsModule {
     /// Which address to probe.
     pub ip: IpPreference,
@@ -212,6 +220,8 @@ pub struct TlsModule {
     pub tls: TlsOptions,
     /// Fail when a presented certificate expires within this time.
     pub fail_if_expires_within: Duration,
+    /// What to speak before TLS.
+    pub starttls: Option<StartTls>,
 }
 
 /// The `tls_config` block.
@@ -356,6 +366,22 @@ pub enum StartTls {
     Mysql,
     /// RFC 6120 section 5.
     Xmpp,
+}
+
+impl StartTls {
+    /// Where servers of this protocol listen: its port without TLS from the start.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Smtp => 25,
+            Self::Imap => 143,
+            Self::Pop3 => 110,
+            Self::Ftp => 21,
+            Self::Ldap => 389,
+            Self::Postgres => 5432,
+            Self::Mysql => 3306,
+            Self::Xmpp => 5222,
+        }
+    }
 }
 
 impl fmt::Display for StartTls {

@@ -63,6 +63,8 @@ pub struct Target {
     host: Host,
     url: Url,
     credentials: Option<(String, Secret)>,
+    /// Whether the text says which port, be it the scheme's own.
+    names_port: bool,
 }
 
 impl Target {
@@ -82,12 +84,21 @@ impl Target {
             ProberKind::Tls if !text.contains("://") => Cow::Owned(format!("tls://{}", bracketed(text))),
             _ => Cow::Borrowed(text),
         };
-        let (scheme_text, _) = with_scheme
+        let (scheme_text, rest) = with_scheme
             .split_once("://")
             .ok_or_else(|| TargetError("a websocket target is a URL, such as wss://example.com/socket".into()))?;
         let scheme = scheme_of(scheme_text, prober)?;
         let (url, zone) = parse_url(&with_scheme, scheme)?;
-        Self::from_parts(scheme, url, zone)
+        Ok(Self { names_port: names_port(rest), ..Self::from_parts(scheme, url, zone)? })
+    }
+
+    /// The same target, with `port` where its text named none.
+    #[must_use]
+    pub fn with_default_port(mut self, port: u16) -> Self {
+        if !self.names_port {
+            self.url.set_port(Some(port)).expect("every target has a host, and no scheme of files");
+        }
+        self
     }
 
     /// The target that a redirect from this one to `location` leads to (RFC 9110 section 10.2.2).
@@ -119,7 +130,8 @@ impl Target {
             return Err(TargetError("a websocket target takes no user info; use `basic_auth` in the module".into()));
         }
         url.set_fragment(None);
-        Ok(Self { scheme, host, url, credentials })
+        let names_port = url.port().is_some();
+        Ok(Self { scheme, host, url, credentials, names_port })
     }
 
     /// The protocol.
@@ -227,6 +239,15 @@ fn split_zone(rest: &str) -> Result<(Cow<'_, str>, Option<String>), TargetError>
     Ok((Cow::Owned(format!("{before}[{ip}]{after}{path}")), Some(zone.to_owned())))
 }
 
+/// Whether the authority that a URL's `rest`, what follows `://`, begins with has a port: the URL itself forgets its
+/// scheme's own.
+fn names_port(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host_and_port = authority.rsplit('@').next().unwrap_or_default();
+    let after_address = host_and_port.rsplit(']').next().unwrap_or_default();
+    after_address.split_once(':').is_some_and(|(_, port)| !port.is_empty())
+}
+
 /// A bare IPv6 literal gets its brackets; anything else stays.
 fn bracketed(text: &str) -> Cow<'_, str> {
     let address = text.split('%').next().unwrap_or(text);
@@ -311,6 +332,28 @@ mod tests {
         ];
         for (text, prober, expected) in cases {
             assert_eq!(parsed(text, prober), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_default_port_stands_in_only_where_the_text_has_none() {
+        for (text, port) in [
+            ("mail.example.com", 25),
+            ("mail.example.com:", 25),
+            ("mail.example.com:587", 587),
+            ("mail.example.com:443", 443),
+            ("mail.example.com:25", 25),
+            ("tls://mail.example.com", 25),
+            ("https://mail.example.com/a:b", 25),
+            ("https://mail.example.com:443/", 443),
+            ("::1", 25),
+            ("[::1]:443", 443),
+            ("fe80::1%eth0", 25),
+            ("u:p@mail.example.com", 25),
+        ] {
+            let target = Target::parse(text, ProberKind::Tls).unwrap().with_default_port(25);
+            assert_eq!(target.port(), port, "{text}");
+            assert!(target.to_string().ends_with(&format!(":{port}")), "{text}: {target}");
         }
     }
 

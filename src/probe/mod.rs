@@ -10,6 +10,7 @@ mod pipeline;
 mod resolve;
 mod route;
 mod run;
+mod starttls;
 mod tls;
 mod wire;
 mod ws;

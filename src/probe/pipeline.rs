@@ -9,13 +9,14 @@ use super::{
     resolve::resolve,
     route::{Names, Route},
     run::{Run, failure},
+    starttls,
     tls::Attempt,
     wire::Wire,
     ws,
 };
 use crate::model::{
-    Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TlsModule, WebSocketFacts,
-    WebSocketModule,
+    Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsModule,
+    WebSocketFacts, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -32,7 +33,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// Probes `job` once. Never fails: a failure is a part of the report. Dropping the future closes every socket.
 pub(super) async fn probe(ready: &ReadyModule, job: &Job, timeout: Duration) -> ProbeReport {
     let mut run = Run::start(job.clone(), Arc::clone(&ready.module), timeout);
-    let outcome = match Target::parse(&job.target, ready.module.prober.kind()) {
+    let outcome = match target(job, &ready.module.prober) {
         Ok(target) => line(&mut run, ready, job, target).await,
         Err(error) => Err(Failure::new(Phase::Resolve, Reason::InvalidTarget, error.to_string())),
     };
@@ -42,6 +43,14 @@ pub(super) async fn probe(ready: &ReadyModule, job: &Job, timeout: Duration) -> 
 /// The report of a probe that never began.
 pub(super) fn not_run(ready: &ReadyModule, job: &Job, failure: Failure, timeout: Duration) -> ProbeReport {
     Run::start(job.clone(), Arc::clone(&ready.module), timeout).finish(Err(failure))
+}
+
+fn target(job: &Job, prober: &Prober) -> Result<Target, TargetError> {
+    let target = Target::parse(&job.target, prober.kind())?;
+    Ok(match prober.starttls() {
+        Some(protocol) => target.with_default_port(protocol.port()),
+        None => target,
+    })
 }
 
 async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> Result<(), Failure> {
@@ -69,7 +78,7 @@ impl Connection {
     }
 }
 
-/// Resolves, connects and, for an encrypted scheme, shakes hands.
+/// Resolves, connects and, for an encrypted scheme, shakes hands, after STARTTLS where the module says so.
 async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<Connection, Failure> {
     let mut address = match route.known_address {
         Some(address) => address,
@@ -78,7 +87,7 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
     route.known_address = Some(address);
     address.set_port(route.port);
     run.hop().peer = Some(address);
-    let wire = run.phase(Phase::Connect, connect(address)).await?;
+    let mut wire = run.phase(Phase::Connect, connect(address)).await?;
     if !route.target.scheme().is_tls() {
         return Ok(Connection { wire, tls: None });
     }
@@ -86,6 +95,9 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
         let words = format!("`{}` is not a name that TLS can ask for", route.server_name);
         Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
     })?;
+    if let Some(protocol) = ready.module.prober.starttls() {
+        wire = run.phase(Phase::Tls, starttls::upgrade(wire, protocol, &route.server_name)).await?;
+    }
     let patience = REFUSAL_PATIENCE.min(run.remaining() / 2);
     let outcome = run.phase(Phase::Tls, attempt.handshake(wire, patience)).await;
     run.hop().tls = Some(attempt.facts());

@@ -3,14 +3,13 @@
 use super::{Active, Options, ReloadRequest, State, router};
 use crate::board::Board;
 use crate::engine::{Engine, EngineOptions};
-use crate::model::{IpPreference, Module, ModuleName, Prober, TlsModule, TlsOptions};
+use crate::model::{Module, ModuleName, Prober, TlsModule};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub(super) struct World {
@@ -27,8 +26,7 @@ pub(super) struct Answer {
 
 /// A `tls` module that needs no file and no network until it is run.
 pub(super) fn module(name: &str) -> Arc<Module> {
-    let tls =
-        TlsModule { ip: IpPreference::default(), tls: TlsOptions::default(), fail_if_expires_within: Duration::ZERO };
+    let tls = TlsModule::default();
     let yaml = "prober: tls\n".into();
     Arc::new(Module { name: ModuleName::new(name), timeout: None, prober: Prober::Tls(Box::new(tls)), yaml })
 }

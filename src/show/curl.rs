@@ -4,7 +4,8 @@
 
 use super::{names, text::shell};
 use crate::model::{
-    Hop, HttpModule, ProbeReport, Prober, SecretText, Target, TextSource, TlsOptions, TlsVersion, WebSocketModule,
+    Hop, HttpModule, ProbeReport, Prober, SecretText, StartTls, Target, TextSource, TlsModule, TlsOptions, TlsVersion,
+    WebSocketModule,
 };
 use http::Method;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +18,7 @@ pub fn curl(report: &ProbeReport) -> Option<String> {
     let hop = report.last_hop()?;
     let target = names::target_of(report, hop)?;
     let mut words = match &report.module.prober {
-        Prober::Tls(_) => return Some(s_client(hop, &target)),
+        Prober::Tls(module) => return Some(s_client(module, hop, &target)),
         Prober::Http(module) => http_words(module, report),
         Prober::WebSocket(module) => websocket_words(module),
     };
@@ -131,7 +132,7 @@ fn place_words(hop: &Hop, target: &Target) -> Vec<String> {
 }
 
 /// `openssl s_client` with the probe's address and SNI. Its `-connect` takes brackets.
-fn s_client(hop: &Hop, target: &Target) -> String {
+fn s_client(module: &TlsModule, hop: &Hop, target: &Target) -> String {
     let host = target.host().to_string();
     let to = match hop.peer {
         Some(peer) => format!("{}:{}", address(peer), peer.port()),
@@ -144,7 +145,12 @@ fn s_client(hop: &Hop, target: &Target) -> String {
         let ip = name.split('%').next().unwrap_or(&name); // without its zone
         format!("-noservername -verify_ip {}", shell(ip))
     };
-    format!("openssl s_client -connect {} {naming} -showcerts </dev/null", shell(&to))
+    let first = match module.starttls {
+        Some(StartTls::Xmpp) => format!("-starttls xmpp -xmpphost {} ", shell(&name)),
+        Some(protocol) => format!("-starttls {protocol} "), // openssl uses the same words
+        None => String::new(),
+    };
+    format!("openssl s_client {first}-connect {} {naming} -showcerts </dev/null", shell(&to))
 }
 
 fn is_name(host: &str) -> bool {
@@ -234,6 +240,23 @@ mod tests {
             "openssl s_client -connect 192.0.2.7:443 -servername www.example.com -verify_hostname www.example.com \
              -showcerts </dev/null"
         );
+    }
+
+    #[test]
+    fn starttls_is_spoken_by_s_client_too() {
+        for (starttls, expected) in [
+            (StartTls::Smtp, "openssl s_client -starttls smtp -connect 192.0.2.7:443 "),
+            (
+                StartTls::Xmpp,
+                "openssl s_client -starttls xmpp -xmpphost www.example.com -connect 192.0.2.7:443 -servername www.e",
+            ),
+        ] {
+            let module = TlsModule { starttls: Some(starttls), ..TlsModule::default() };
+            let mut report = fixture::report("www.example.com", Prober::Tls(Box::new(module)));
+            report.hops[0].url = "www.example.com:443".into();
+            let line = curl(&report).unwrap();
+            assert!(line.starts_with(expected), "{line}");
+        }
     }
 
     #[test]

@@ -155,6 +155,9 @@ fn story(report: &ProbeReport) -> Vec<Line> {
 
 fn tell_hop(story: &mut Story, report: &ProbeReport, hop: &Hop) {
     tell_path(story, hop);
+    if let Some(protocol) = report.module.prober.starttls().filter(|_| hop.times.get(Phase::Tls).is_some()) {
+        story.say(Level::DEBUG, "Asking the server to switch to TLS", |line| line.with("protocol", protocol));
+    }
     if let Some(tls) = &hop.tls {
         story.say(Level::DEBUG, "Starting TLS handshake", |line| line.with_some("sni", names::sni_words(hop)));
         story.pass(hop, Phase::Tls);
@@ -194,7 +197,7 @@ fn tell_path(story: &mut Story, hop: &Hop) {
     story.say(Level::DEBUG, "Dialling", |line| line.with("address", peer));
     story.pass(hop, Phase::Connect);
     story.pass(hop, Phase::Proxy);
-    if hop.tls.is_some() || hop.http.is_some() || hop.times.get(Phase::Processing).is_some() {
+    if [Phase::Tls, Phase::Processing].iter().any(|&next| hop.times.get(next).is_some()) {
         story.say(Level::INFO, "Connected", |line| {
             line.with("address", peer)
                 .with_some("duration_seconds", hop.times.get(Phase::Connect).map(|took| took.as_secs_f64()))

@@ -135,5 +135,5 @@ pub(super) fn websocket_module() -> WebSocketModule {
 }
 
 pub(super) fn tls_module() -> TlsModule {
-    TlsModule { ip: IpPreference::default(), tls: TlsOptions::default(), fail_if_expires_within: Duration::ZERO }
+    TlsModule::default()
 }

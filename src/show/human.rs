@@ -64,6 +64,9 @@ fn identities(out: &mut Lines, report: &ProbeReport, hop: &Hop) {
     let others = hop.lookup.as_ref().map_or(0, |lookup| lookup.addresses.len().saturating_sub(1));
     let more = if others > 0 { format!(" (one of {} addresses)", others + 1) } else { String::new() };
     out.field("address", &format!("{address}{more}"));
+    if let Some(protocol) = report.module.prober.starttls() {
+        out.field("STARTTLS", &protocol.to_string());
+    }
     if let Some(sni) = names::sni_words(hop) {
         out.field("SNI", &sni);
     }

@@ -11,6 +11,7 @@ pub fn json(report: &ProbeReport) -> Value {
         "target": report.job.shown_target(),
         "module": report.module.name.as_str(),
         "prober": report.module.prober.kind().to_string(),
+        "starttls": report.module.prober.starttls().map(|protocol| protocol.to_string()),
         "hostname": report.job.hostname.as_deref(),
         "connect_to": report.job.connect_to.as_ref().map(ToString::to_string),
         "success": report.is_success(),

@@ -128,7 +128,9 @@ fn plain_remedy(reason: Reason) -> &'static str {
             "get a certificate that breaks no rule of its issuers; the cause says which one it broke"
         }
         Reason::CertPinMismatch => "list the new key in the module's pins if the change was meant",
-        Reason::StarttlsRefused => "switch STARTTLS on in the server, or probe its TLS port",
+        Reason::StarttlsRefused => {
+            "switch STARTTLS on in the server, or probe its TLS port; the cause shows what it said"
+        }
         Reason::ClientCertRequired => "give the module a client certificate (tls_config.cert_file and key_file)",
         Reason::ClientCertRejected => "give the module a client certificate that this server trusts",
         Reason::UnrecognizedName => "make the server serve this name, or set tls_config.server_name to one it does",

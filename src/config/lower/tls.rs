@@ -8,13 +8,13 @@ use crate::model::{ClientIdentity, Pin, SecretText, TextSource, TlsModule, TlsOp
 
 /// The `tls` block.
 pub(super) fn block(raw: &mut RawTls, at: &At, findings: &mut Findings) -> TlsModule {
-    later(findings, at, &[("starttls", raw.starttls)]);
     let within = at.key("fail_if_expires_within");
     TlsModule {
         ip: ip(&mut raw.preferred_ip_protocol, &mut raw.ip_protocol_fallback, at, findings),
         tls: options(raw.tls_config.as_ref(), at, findings),
         fail_if_expires_within: duration_or(findings, &within, &mut raw.fail_if_expires_within, "0s")
             .unwrap_or_default(),
+        starttls: optional(findings, &at.key("starttls"), raw.starttls.as_ref(), value::starttls),
     }
 }
 
