@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::Secret;
+use super::{Secret, TlsScanModule};
 use http::{HeaderName, HeaderValue, Method};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
 use strum::{IntoStaticStr, VariantArray};
@@ -56,6 +56,9 @@ pub enum ProberKind {
     WebSocket,
     /// TLS handshake and certificates only.
     Tls,
+    /// What a TLS server accepts.
+    #[strum(serialize = "tls_scan")]
+    TlsScan,
 }
 
 impl fmt::Display for ProberKind {
@@ -73,6 +76,8 @@ pub enum Prober {
     WebSocket(Box<WebSocketModule>),
     /// TLS.
     Tls(Box<TlsModule>),
+    /// What a TLS server accepts.
+    TlsScan(Box<TlsScanModule>),
 }
 
 impl Prober {
@@ -82,6 +87,7 @@ impl Prober {
             Self::Http(_) => ProberKind::Http,
             Self::WebSocket(_) => ProberKind::WebSocket,
             Self::Tls(_) => ProberKind::Tls,
+            Self::TlsScan(_) => ProberKind::TlsScan,
         }
     }
 
@@ -91,6 +97,7 @@ impl Prober {
             Self::Http(m) => m.ip,
             Self::WebSocket(m) => m.ip,
             Self::Tls(m) => m.ip,
+            Self::TlsScan(m) => m.ip,
         }
     }
 
@@ -100,6 +107,7 @@ impl Prober {
             Self::Http(m) => &m.tls,
             Self::WebSocket(m) => &m.tls,
             Self::Tls(m) => &m.tls,
+            Self::TlsScan(m) => &m.tls,
         }
     }
 }
@@ -282,6 +290,9 @@ pub enum SecretText {
 /// A TLS version that a config can name.
 #[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
 pub enum TlsVersion {
+    /// SSL 3.0 (RFC 6101): scanned for, never spoken.
+    #[strum(serialize = "SSL 3.0")]
+    Ssl30,
     /// TLS 1.0 (RFC 2246).
     #[strum(serialize = "TLS 1.0")]
     Tls10,

@@ -8,14 +8,15 @@ use super::{
     http::{self, body::BodyReader, expect, request::Session},
     resolve::resolve,
     route::{Names, Route},
-    run::{Run, failure},
+    run::{Run, at_most, failure},
+    scan::{self, Scan},
     tls::Attempt,
     wire::Wire,
     ws,
 };
 use crate::model::{
-    Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TlsModule, WebSocketFacts,
-    WebSocketModule,
+    Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TlsFacts, TlsModule,
+    TlsScanModule, WebSocketFacts, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -52,6 +53,7 @@ async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> 
         Prober::Http(module) => follow_redirects(run, ready, module, (first, names)).await,
         Prober::WebSocket(module) => websocket(run, ready, module, first).await,
         Prober::Tls(module) => handshake(run, ready, module, first).await,
+        Prober::TlsScan(module) => scan(run, ready, module, first).await,
     }
 }
 
@@ -258,6 +260,35 @@ fn expires_soon(run: &mut Run, module: &TlsModule) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+// === tls_scan ===
+
+/// Resolves and connects as any probe; then the scan makes its further connections itself, all timed as TLS.
+async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, route: Route) -> Result<(), Failure> {
+    begin(run, &route, "");
+    let sni = scan::sni(&route.server_name).map_err(|_| {
+        let words = format!("`{}` is not a name that TLS can ask for", route.server_name);
+        Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
+    })?;
+    let (server_name, sni_sent) = (route.server_name.clone(), sni.is_some());
+    let mut address = look_up(run, ready, &route).await?;
+    address.set_port(route.port);
+    run.hop().peer = Some(address);
+    let turn = at_most(run.remaining(), scan::turn(address)).await;
+    let _turn = turn.ok_or_else(|| {
+        let words = format!("another scan of {address} was under way until the deadline");
+        Failure::new(Phase::Connect, Reason::LocalLimit, words)
+    })?;
+    let wire = run.phase(Phase::Connect, connect(address)).await?;
+    let mut scan = Scan::new(module, sni, scan::Line::new((address, wire), run.clock(), run.remaining()));
+    let outcome = run.phase(Phase::Tls, scan.run()).await;
+    let (facts, chain, ocsp_stapled) = scan.facts();
+    let broken = scan::broken(module, &facts).join(", ");
+    run.hop().scan = Some(Box::new(facts));
+    run.hop().tls = Some(TlsFacts { server_name, sni_sent, chain: chain.into(), ocsp_stapled, ..TlsFacts::default() });
+    outcome?;
+    if broken.is_empty() { Ok(()) } else { Err(Failure::new(Phase::Tls, Reason::VersionPolicy, broken)) }
 }
 
 fn begin(run: &mut Run, route: &Route, host_header: &str) {

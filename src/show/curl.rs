@@ -18,7 +18,7 @@ pub fn curl(report: &ProbeReport) -> Option<String> {
     let hop = report.last_hop()?;
     let target = names::target_of(report, hop)?;
     let mut words = match &report.module.prober {
-        Prober::Tls(_) => return Some(s_client(hop, &target)),
+        Prober::Tls(_) | Prober::TlsScan(_) => return Some(s_client(hop, &target)),
         Prober::Http(module) => http_words(module, report),
         Prober::WebSocket(module) => websocket_words(module),
     };

@@ -18,7 +18,7 @@ use super::{
     run::{StageError, at_most},
     wire::{Wire, reason_of_io},
 };
-use crate::model::{Reason, TlsFacts, TlsVersion};
+use crate::model::{Certificate, Reason, TlsFacts, TlsVersion};
 use rustls::{AlertDescription, ClientConfig, Error as TlsFault, PeerIncompatible, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
@@ -26,6 +26,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use watched::Watched;
 use witness::Witness;
+
+/// The facts of one certificate, from its DER; `None` when it is none.
+pub(super) fn certificate(der: &[u8]) -> Option<Certificate> {
+    facts::read(der)
+}
 
 /// One handshake: made ready, then under way, then done.
 pub(super) struct Attempt {
