@@ -173,7 +173,7 @@ impl<'a> Scan<'a> {
         if self.chain.is_empty() && !answer.chain.is_empty() {
             self.chain = answer.chain.iter().filter_map(|der| tls::certificate(der)).collect();
             self.stapled = answer.stapled;
-            self.facts.chain_version = Some(version);
+            self.facts.chain_version = Some(version).filter(|_| !self.chain.is_empty());
         }
         if let Some(requested) = answer.client_cert_requested {
             *self.facts.client_cert_requested.get_or_insert(false) |= requested;
