@@ -32,7 +32,7 @@ pub(super) struct RawModule {
     pub(super) icmp: Option<Later>,
     pub(super) grpc: Option<Later>,
     pub(super) unix: Option<Later>,
-    pub(super) tls_scan: Option<Later>,
+    pub(super) tls_scan: Option<RawTlsScan>,
 }
 
 /// The `http` block.
@@ -145,6 +145,21 @@ pub(super) struct RawTls {
     pub(super) ip_protocol_fallback: Option<bool>,
     pub(super) fail_if_expires_within: Option<String>,
     pub(super) tls_config: Option<RawTlsConfig>,
+    pub(super) starttls: Option<String>,
+}
+
+/// The `tls_scan` block.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTlsScan {
+    pub(super) preferred_ip_protocol: Option<String>,
+    pub(super) ip_protocol_fallback: Option<bool>,
+    pub(super) server_name: Option<String>,
+    pub(super) list_ciphers: Option<bool>,
+    pub(super) include_weak: Option<bool>,
+    pub(super) fail_if_accepted: Option<Vec<String>>,
+    pub(super) fail_if_not_accepted: Option<Vec<String>>,
+    pub(super) profile: Option<String>,
     pub(super) starttls: Option<String>,
 }
 

@@ -63,8 +63,9 @@ fn every_bad_config_is_refused_with_the_messages_beside_it() {
 fn the_default_config_has_the_modules_that_the_docs_name() {
     let config = good(DEFAULT);
     let names: Vec<_> = config.modules.iter().map(|m| m.name.as_str()).collect();
-    assert_eq!(names, ["cert_expiry", "http_2xx", "https_2xx", "wss_upgrade"]);
-    assert!(config.modules.iter().all(|m| m.timeout == Some(Duration::from_secs(5))));
+    assert_eq!(names, ["cert_expiry", "http_2xx", "https_2xx", "tls_version", "wss_upgrade"]);
+    let timeout = |scans| Some(Duration::from_secs(if scans { 30 } else { 5 }));
+    assert!(config.modules.iter().all(|m| m.timeout == timeout(m.name.as_str() == "tls_version")));
     assert!(config.series.is_empty());
     assert_eq!(config.line_of("modules.https_2xx.http.method"), config.line_of("modules.https_2xx.http"));
 }

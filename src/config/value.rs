@@ -3,7 +3,10 @@
 //! No function knows where in the file its text stands. Texts that may be secret are never part of an error.
 
 use super::error::{Wrong, wrong};
-use crate::model::{Compression, HttpVersion, IpFamily, Pattern, Pin, RootStore, StartTls, TlsVersion};
+use crate::model::{
+    CipherClass, Compression, HttpVersion, IpFamily, Pattern, Pin, RootStore, ScanItem, ScanProfile, StartTls,
+    TlsGroup, TlsVersion,
+};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
 use std::time::Duration;
@@ -205,6 +208,30 @@ pub(super) fn starttls(text: &str) -> Result<StartTls, Wrong> {
         let remedy = "write smtp, imap, pop3, ftp, ldap, postgres, mysql or xmpp";
         wrong(format!("`{text}` is not a protocol that switches to TLS"), remedy)
     })
+}
+
+/// Reads what a scan can find accepted: a version, a cipher class or a group, in any case.
+pub(super) fn scan_item(text: &str) -> Result<ScanItem, Wrong> {
+    let is = |name: &str, known: &str| name.eq_ignore_ascii_case(known);
+    let version = named(text, |name, version: TlsVersion| is(name, version.into())).map(ScanItem::Version);
+    let class = || named(text, |name, class: CipherClass| is(name, class.into())).map(ScanItem::Class);
+    let group = || named(text, |name, group: TlsGroup| is(name, group.into())).map(ScanItem::Group);
+    version.or_else(class).or_else(group).ok_or_else(|| {
+        wrong(format!("`{text}` is not something a scan asks for"), format!("write one of: {}", scan_items()))
+    })
+}
+
+fn scan_items() -> String {
+    let versions = TlsVersion::VARIANTS.iter().map(|version| ScanItem::Version(*version));
+    let classes = CipherClass::VARIANTS.iter().map(|class| ScanItem::Class(*class));
+    let groups = TlsGroup::VARIANTS.iter().map(|group| ScanItem::Group(*group));
+    versions.chain(classes).chain(groups).map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads the name of a ready-made policy.
+pub(super) fn scan_profile(text: &str) -> Result<ScanProfile, Wrong> {
+    named(text, |name, profile: ScanProfile| name == <&str>::from(profile))
+        .ok_or_else(|| wrong(format!("`{text}` is not a profile"), "write modern, intermediate or old"))
 }
 
 fn named<T: VariantArray + Copy>(text: &str, is: impl Fn(&str, T) -> bool) -> Option<T> {

@@ -37,6 +37,12 @@ const MODULES: &[Module] = &[
     Module { name: "starttls_postgres", prober: "tls", tls_block: "", lines: &["starttls: postgres"] },
     Module { name: "starttls_mysql", prober: "tls", tls_block: "", lines: &["starttls: mysql"] },
     Module { name: "starttls_xmpp", prober: "tls", tls_block: "", lines: &["starttls: xmpp"] },
+    Module {
+        name: "scan",
+        prober: "tls_scan",
+        tls_block: "",
+        lines: &["fail_if_accepted: [SSL 3.0, TLS 1.0, TLS 1.1]", "fail_if_not_accepted: [TLS 1.3]"],
+    },
 ];
 
 /// Further keys of a module's `tls_config`.
@@ -71,7 +77,7 @@ pub(super) fn config(lab: &Lab) -> String {
         let targets = lab.endpoints().iter().filter(|endpoint| endpoint.module == module.name);
         add(&mut yaml, 0, &format!("- job_name: lab-{}", module.name));
         add(&mut yaml, 2, &format!("modules: [{}]", module.name));
-        add(&mut yaml, 2, "interval: 5s");
+        add(&mut yaml, 2, if module.scans() { "interval: 30s" } else { "interval: 5s" });
         add(&mut yaml, 2, "static_configs:");
         for Endpoint { name, url, expected, .. } in targets {
             add(&mut yaml, 2, &format!("- targets: [\"{url}\"]"));
@@ -82,14 +88,22 @@ pub(super) fn config(lab: &Lab) -> String {
 }
 
 impl Module {
+    /// A scan takes many connections, and trusts nobody.
+    fn scans(&self) -> bool {
+        self.prober == "tls_scan"
+    }
+
     fn write(&self, yaml: &mut String, lab: &Lab) {
         add(yaml, 2, &format!("{}:", self.name));
         add(yaml, 4, &format!("prober: {}", self.prober));
-        add(yaml, 4, "timeout: 2s");
+        add(yaml, 4, if self.scans() { "timeout: 10s" } else { "timeout: 2s" });
         add(yaml, 4, &format!("{}:", self.prober));
         add(yaml, 6, "preferred_ip_protocol: ip4");
         for line in self.lines {
             add(yaml, 6, line);
+        }
+        if self.scans() {
+            return;
         }
         let inner = if self.tls_block.is_empty() {
             6

@@ -2,13 +2,15 @@
 //! made at start, and for each what a probe of it should find. `edgeprobe demo` and the tests both use them. Knows
 //! nothing of probes.
 //!
-//! [`Lab`] runs the whole catalogue; [`http`], [`ws`], [`starttls`] and [`raw`] start one server of a kind, for a test's own case.
+//! [`Lab`] runs the whole catalogue; [`http`], [`ws`], [`starttls`], [`raw`] and [`old`] start one server of a kind, for a
+//! test's own case.
 
 pub mod ca;
 mod catalogue;
 mod demo;
 pub mod http;
 mod listener;
+pub mod old;
 pub mod raw;
 pub mod starttls;
 pub mod tls;

@@ -2,15 +2,17 @@
 
 use super::Own;
 use crate::model::{
-    Body, Certificate, Failure, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
-    PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion,
-    TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
+    Answer, BigHello, Body, Certificate, CipherClass, CipherList, Confidence, Failure, Finding, Hop, Hsts, HttpFacts,
+    HttpModule, IpPreference, Job, Lookup, Module, ModuleName, PathFacts, Phase, PhaseTimes, ProbeReport, Prober,
+    Reason, Retry, ScanFacts, TlsFacts, TlsGroup, TlsModule, TlsOptions, TlsVersion, TrustFacts, Verdict,
+    WebSocketFacts, WebSocketModule,
 };
 use http::Method;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use strum::VariantArray;
 
 /// A redirect, then 200 over TLS 1.3 with a good chain.
 pub(super) fn https_ok() -> ProbeReport {
@@ -124,6 +126,50 @@ pub(super) fn tls_incomplete() -> ProbeReport {
         Phase::Tls,
         Reason::CertChainIncomplete,
     )
+}
+
+/// A scan of a server with TLS 1.0 to 1.3 whose answer to SSL 3.0 is unclear.
+pub(super) fn scan() -> ProbeReport {
+    let mut hop = hop("old.example", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Tls, 310)]);
+    hop.tls = Some(TlsFacts { completed: false, version: None, cipher: None, verdict: None, ..tls(good()) });
+    hop.scan = Some(Box::new(ScanFacts {
+        versions: TlsVersion::VARIANTS
+            .iter()
+            .rev()
+            .map(|&version| (version, finding(version > TlsVersion::Ssl30)))
+            .collect(),
+        classes: vec![
+            (CipherClass::ForwardSecretAead, finding(true)),
+            (CipherClass::StaticRsa, Finding { answer: Answer::No, ..finding(true) }),
+            (CipherClass::TripleDes, finding(false)),
+        ],
+        groups: vec![
+            (TlsGroup::X25519MLKEM768, Finding { answer: Answer::No, ..finding(true) }),
+            (TlsGroup::Secp256r1, finding(true)),
+        ],
+        big_hello: Some(BigHello::SizeIntolerant),
+        downgrade_protected: Some(true),
+        client_cert_requested: Some(false),
+        chain_version: Some(TlsVersion::Tls12),
+        ciphers: Some(CipherList {
+            accepted: vec![
+                (TlsVersion::Tls13, "TLS_AES_256_GCM_SHA384"),
+                (TlsVersion::Tls12, "TLS_RSA_WITH_AES_128_CBC_SHA"),
+            ],
+            complete: true,
+        }),
+        connections: 34,
+        took: Duration::from_millis(310),
+    }));
+    failed(report("tls_version", Prober::TlsScan(Box::default()), vec![hop]), Phase::Tls, Reason::VersionPolicy)
+}
+
+fn finding(known: bool) -> Finding {
+    if known {
+        Finding { answer: Answer::Yes, confidence: Confidence::High, why: "never on a page".into() }
+    } else {
+        Finding::unknown("never on a page")
+    }
 }
 
 /// The exporter after a failed reload.

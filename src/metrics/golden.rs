@@ -79,6 +79,11 @@ fn an_incomplete_chain_for_another_name() {
 }
 
 #[test]
+fn a_scan_of_an_old_server() {
+    assert_probe("tls_scan", &fixtures::scan());
+}
+
+#[test]
 fn scheduled_series_with_totals() {
     let (ok, refused) = (fixtures::https_ok(), fixtures::refused());
     let mut tally = Tally::default();

@@ -17,6 +17,8 @@ pub const RESERVED_LABELS: &[&str] = &[
     "cipher",
     "group",
     "protocol",
+    "class",
+    "result",
     "subprotocol",
     "fingerprint_sha256",
     "subject",

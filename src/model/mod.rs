@@ -8,6 +8,7 @@ mod job;
 mod module;
 mod phase;
 mod report;
+mod scan;
 mod secret;
 mod tally;
 mod target;
@@ -24,6 +25,10 @@ pub use module::{
 pub use phase::{Phase, PhaseTimes};
 pub use report::{
     Certificate, CheckResult, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, TlsFacts, Verdict, WebSocketFacts,
+};
+pub use scan::{
+    Answer, BigHello, CipherClass, CipherList, Confidence, Finding, ScanFacts, ScanItem, ScanProfile, TlsGroup,
+    TlsScanModule,
 };
 pub use secret::Secret;
 pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};

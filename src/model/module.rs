@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::Secret;
+use super::{Secret, TlsScanModule};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -57,6 +57,9 @@ pub enum ProberKind {
     WebSocket,
     /// TLS handshake and certificates only.
     Tls,
+    /// What a TLS server accepts.
+    #[strum(serialize = "tls_scan")]
+    TlsScan,
 }
 
 impl fmt::Display for ProberKind {
@@ -74,6 +77,8 @@ pub enum Prober {
     WebSocket(Box<WebSocketModule>),
     /// TLS.
     Tls(Box<TlsModule>),
+    /// What a TLS server accepts.
+    TlsScan(Box<TlsScanModule>),
 }
 
 impl Prober {
@@ -83,6 +88,7 @@ impl Prober {
             Self::Http(_) => ProberKind::Http,
             Self::WebSocket(_) => ProberKind::WebSocket,
             Self::Tls(_) => ProberKind::Tls,
+            Self::TlsScan(_) => ProberKind::TlsScan,
         }
     }
 
@@ -92,6 +98,7 @@ impl Prober {
             Self::Http(m) => m.ip,
             Self::WebSocket(m) => m.ip,
             Self::Tls(m) => m.ip,
+            Self::TlsScan(m) => m.ip,
         }
     }
 
@@ -101,6 +108,7 @@ impl Prober {
             Self::Http(m) => &m.tls,
             Self::WebSocket(m) => &m.tls,
             Self::Tls(m) => &m.tls,
+            Self::TlsScan(m) => &m.tls,
         }
     }
 
@@ -109,6 +117,7 @@ impl Prober {
         match self {
             Self::Http(_) | Self::WebSocket(_) => None,
             Self::Tls(m) => m.starttls,
+            Self::TlsScan(m) => m.starttls,
         }
     }
 }
@@ -326,6 +335,9 @@ pub enum SecretText {
 /// A TLS version that a config can name.
 #[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
 pub enum TlsVersion {
+    /// SSL 3.0 (RFC 6101): scanned for, never spoken.
+    #[strum(serialize = "SSL 3.0")]
+    Ssl30,
     /// TLS 1.0 (RFC 2246).
     #[strum(serialize = "TLS 1.0")]
     Tls10,

@@ -2,7 +2,7 @@
 //!
 //! Facts are stored as soon as they are known and stay whatever fails later.
 
-use super::{Failure, Job, Module, PhaseTimes, Reason, TlsVersion};
+use super::{Failure, Job, Module, PhaseTimes, Reason, ScanFacts, TlsVersion};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -75,6 +75,11 @@ impl ProbeReport {
         self.last_hop().and_then(|hop| hop.websocket.as_ref())
     }
 
+    /// What a scan found.
+    pub fn scan(&self) -> Option<&ScanFacts> {
+        self.last_hop().and_then(|hop| hop.scan.as_deref())
+    }
+
     /// Redirects received, the one that was not followed included.
     pub fn redirects(&self) -> usize {
         self.hops.iter().filter(|hop| hop.http.as_ref().is_some_and(|http| http.redirect.is_some())).count()
@@ -100,6 +105,8 @@ pub struct Hop {
     pub http: Option<HttpFacts>,
     /// The WebSocket exchange.
     pub websocket: Option<WebSocketFacts>,
+    /// What a scan found.
+    pub scan: Option<Box<ScanFacts>>,
 }
 
 /// What the resolver said.

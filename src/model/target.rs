@@ -81,7 +81,9 @@ impl Target {
         }
         let with_scheme = match prober {
             ProberKind::Http if !text.contains("://") => Cow::Owned(format!("http://{}", bracketed(text))),
-            ProberKind::Tls if !text.contains("://") => Cow::Owned(format!("tls://{}", bracketed(text))),
+            ProberKind::Tls | ProberKind::TlsScan if !text.contains("://") => {
+                Cow::Owned(format!("tls://{}", bracketed(text)))
+            }
             _ => Cow::Borrowed(text),
         };
         let (scheme_text, rest) = with_scheme
@@ -197,9 +199,9 @@ fn scheme_of(text: &str, prober: ProberKind) -> Result<Scheme, TargetError> {
         (ProberKind::WebSocket, "ws") => Ok(Scheme::Ws),
         (ProberKind::WebSocket, "wss") => Ok(Scheme::Wss),
         (ProberKind::WebSocket, _) => Err(TargetError(format!("a websocket target is ws or wss, not `{scheme}`"))),
-        (ProberKind::Tls, "tls" | "https" | "wss") => Ok(Scheme::Tls),
-        (ProberKind::Tls, "http" | "ws") => Err(TargetError(format!(
-            "`{scheme}://` is not encrypted; the tls prober wants a host, host:port or https URL"
+        (ProberKind::Tls | ProberKind::TlsScan, "tls" | "https" | "wss") => Ok(Scheme::Tls),
+        (ProberKind::Tls | ProberKind::TlsScan, "http" | "ws") => Err(TargetError(format!(
+            "`{scheme}://` is not encrypted; the {prober} prober wants a host, host:port or https URL"
         ))),
         _ => Err(TargetError(format!("the scheme `{scheme}` is not supported"))),
     }

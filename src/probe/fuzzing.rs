@@ -2,5 +2,5 @@
 
 /// Reads a certificate.
 pub(crate) fn certificate(data: &[u8]) {
-    drop(super::tls::read_certificate(data));
+    drop(super::tls::certificate(data));
 }

@@ -10,6 +10,7 @@ mod pipeline;
 mod resolve;
 mod route;
 mod run;
+mod scan;
 mod starttls;
 mod tls;
 mod wire;
@@ -53,6 +54,7 @@ impl ReadyModule {
             Prober::Http(_) => "http",
             Prober::WebSocket(_) => "websocket.http_config",
             Prober::Tls(_) => "tls",
+            Prober::TlsScan(_) => "tls_scan",
         };
         let error = |key: &str, problem: String| {
             let path = format!("modules.{}.{block}.{key}", module.name);
@@ -95,7 +97,7 @@ fn files(prober: &Prober) -> impl Iterator<Item = (&'static str, &Path)> {
     let (auth, headers, body): (_, &[Header], _) = match prober {
         Prober::Http(m) => (m.auth.as_ref(), &m.http_headers, Some(&m.body)),
         Prober::WebSocket(m) => (m.auth.as_ref(), &m.headers, None),
-        Prober::Tls(_) => (None, &[], None),
+        Prober::Tls(_) | Prober::TlsScan(_) => (None, &[], None),
     };
     let credentials: Vec<(&'static str, &SecretText)> = match auth {
         Some(Auth::Basic { username, password }) => {

@@ -8,15 +8,16 @@ use super::{
     http::{self, body::BodyReader, expect, request::Session},
     resolve::resolve,
     route::{Names, Route},
-    run::{Run, failure},
+    run::{Run, at_most, failure},
+    scan::{self, Scan},
     starttls,
     tls::Attempt,
     wire::Wire,
     ws,
 };
 use crate::model::{
-    Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsModule,
-    WebSocketFacts, WebSocketModule,
+    Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts,
+    TlsModule, TlsScanModule, WebSocketFacts, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -57,10 +58,12 @@ async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> 
     let prober = &ready.module.prober;
     let names = Names::of(job, prober);
     let first = Route::first(target, &names);
+    // Boxed: a series' task would otherwise hold room for the largest of them while it waits for its tick.
     match prober {
-        Prober::Http(module) => follow_redirects(run, ready, module, (first, names)).await,
-        Prober::WebSocket(module) => websocket(run, ready, module, first).await,
-        Prober::Tls(module) => handshake(run, ready, module, first).await,
+        Prober::Http(module) => Box::pin(follow_redirects(run, ready, module, (first, names))).await,
+        Prober::WebSocket(module) => Box::pin(websocket(run, ready, module, first)).await,
+        Prober::Tls(module) => Box::pin(handshake(run, ready, module, first)).await,
+        Prober::TlsScan(module) => Box::pin(scan(run, ready, module, first)).await,
     }
 }
 
@@ -270,6 +273,40 @@ fn expires_soon(run: &mut Run, module: &TlsModule) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+// === tls_scan ===
+
+/// Resolves and connects as any probe; then the scan makes its further connections itself, all timed as TLS.
+async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, route: Route) -> Result<(), Failure> {
+    begin(run, &route, "");
+    let sni = scan::sni(&route.server_name).map_err(|_| {
+        let words = format!("`{}` is not a name that TLS can ask for", route.server_name);
+        Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
+    })?;
+    let (server_name, sni_sent) = (route.server_name.clone(), sni.is_some());
+    let mut address = look_up(run, ready, &route).await?;
+    address.set_port(route.port);
+    run.hop().peer = Some(address);
+    let turn = at_most(run.remaining(), scan::turn(address)).await;
+    let _turn = turn.ok_or_else(|| {
+        let words = format!("another scan of {address} was under way until the deadline");
+        Failure::new(Phase::Connect, Reason::LocalLimit, words)
+    })?;
+    let mut wire = run.phase(Phase::Connect, connect(address)).await?;
+    if let Some(protocol) = module.starttls {
+        wire = run.phase(Phase::Tls, starttls::upgrade(wire, protocol, &server_name)).await?;
+    }
+    let line = scan::Line::new((address, wire), run.clock(), run.remaining());
+    let line = line.after(module.starttls.map(|protocol| (protocol, server_name.clone())));
+    let mut scan = Scan::new(module, sni, line);
+    let outcome = run.phase(Phase::Tls, scan.run()).await;
+    let (facts, chain, ocsp_stapled) = scan.facts();
+    let broken = scan::broken(module, &facts).join(", ");
+    run.hop().scan = Some(Box::new(facts));
+    run.hop().tls = Some(TlsFacts { server_name, sni_sent, chain: chain.into(), ocsp_stapled, ..TlsFacts::default() });
+    outcome?;
+    if broken.is_empty() { Ok(()) } else { Err(Failure::new(Phase::Tls, Reason::VersionPolicy, broken)) }
 }
 
 fn begin(run: &mut Run, route: &Route, host_header: &str) {

@@ -44,7 +44,7 @@ impl Names {
         let header = match prober {
             Prober::Http(m) => m.headers.iter().find(|(name, _)| name == HOST).map(|(_, value)| value),
             Prober::WebSocket(m) => m.headers.iter().find(|h| h.name == HOST).and_then(|h| h.values.first()),
-            Prober::Tls(_) => None,
+            Prober::Tls(_) | Prober::TlsScan(_) => None,
         };
         let header = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let header_names_tls = matches!(prober, Prober::Http(_));

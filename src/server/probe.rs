@@ -102,7 +102,7 @@ fn configured_host(module: &Module) -> Option<&str> {
         Prober::WebSocket(ws) => {
             ws.headers.iter().find(|entry| entry.name == header::HOST).and_then(|entry| entry.values.first())
         }
-        Prober::Tls(_) => None,
+        Prober::Tls(_) | Prober::TlsScan(_) => None,
     };
     value.and_then(|value| value.to_str().ok())
 }

@@ -4,7 +4,7 @@
 
 use super::{names, text::shell};
 use crate::model::{
-    Hop, HttpModule, ProbeReport, Prober, SecretText, StartTls, Target, TextSource, TlsModule, TlsOptions, TlsVersion,
+    Hop, HttpModule, ProbeReport, Prober, SecretText, StartTls, Target, TextSource, TlsOptions, TlsVersion,
     WebSocketModule,
 };
 use http::Method;
@@ -18,7 +18,7 @@ pub fn curl(report: &ProbeReport) -> Option<String> {
     let hop = report.last_hop()?;
     let target = names::target_of(report, hop)?;
     let mut words = match &report.module.prober {
-        Prober::Tls(module) => return Some(s_client(module, hop, &target)),
+        Prober::Tls(_) | Prober::TlsScan(_) => return Some(s_client(report, hop, &target)),
         Prober::Http(module) => http_words(module, report),
         Prober::WebSocket(module) => websocket_words(module),
     };
@@ -132,7 +132,7 @@ fn place_words(hop: &Hop, target: &Target) -> Vec<String> {
 }
 
 /// `openssl s_client` with the probe's address and SNI. Its `-connect` takes brackets.
-fn s_client(module: &TlsModule, hop: &Hop, target: &Target) -> String {
+fn s_client(report: &ProbeReport, hop: &Hop, target: &Target) -> String {
     let host = target.host().to_string();
     let to = match hop.peer {
         Some(peer) => format!("{}:{}", address(peer), peer.port()),
@@ -145,7 +145,7 @@ fn s_client(module: &TlsModule, hop: &Hop, target: &Target) -> String {
         let ip = name.split('%').next().unwrap_or(&name); // without its zone
         format!("-noservername -verify_ip {}", shell(ip))
     };
-    let first = match module.starttls {
+    let first = match report.module.prober.starttls() {
         Some(StartTls::Xmpp) => format!("-starttls xmpp -xmpphost {} ", shell(&name)),
         Some(protocol) => format!("-starttls {protocol} "), // openssl uses the same words
         None => String::new(),
@@ -174,7 +174,7 @@ fn bracketed(host: &str) -> String {
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::model::{Auth, Secret};
+    use crate::model::{Auth, Secret, TlsModule};
 
     #[test]
     fn a_plain_https_probe_is_pinned_to_its_address() {

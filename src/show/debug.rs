@@ -2,8 +2,8 @@
 //!
 //! The log lines are not recorded while probing; they are told from the report's facts, at the times it kept.
 
-use super::{chain, curl, names, remedy, rfc3339, text::is_hidden, unix_seconds};
-use crate::model::{Hop, HttpFacts, Phase, ProbeReport, TlsFacts, WebSocketFacts};
+use super::{chain, curl, names, remedy, rfc3339, scan, text::is_hidden, unix_seconds};
+use crate::model::{Answer, Hop, HttpFacts, Phase, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts};
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
 use strum::EnumString;
@@ -158,7 +158,11 @@ fn tell_hop(story: &mut Story, report: &ProbeReport, hop: &Hop) {
     if let Some(protocol) = report.module.prober.starttls().filter(|_| hop.times.get(Phase::Tls).is_some()) {
         story.say(Level::DEBUG, "Asking the server to switch to TLS", |line| line.with("protocol", protocol));
     }
-    if let Some(tls) = &hop.tls {
+    if let Some(scan) = &hop.scan {
+        story.say(Level::DEBUG, "Starting TLS scan", |line| line.with_some("sni", names::sni_words(hop)));
+        story.pass(hop, Phase::Tls);
+        tell_scan(story, scan);
+    } else if let Some(tls) = &hop.tls {
         story.say(Level::DEBUG, "Starting TLS handshake", |line| line.with_some("sni", names::sni_words(hop)));
         story.pass(hop, Phase::Tls);
         tell_tls(story, tls);
@@ -224,6 +228,27 @@ fn tell_tls(story: &mut Story, tls: &TlsFacts) {
             }),
         }
     }
+}
+
+fn tell_scan(story: &mut Story, found: &ScanFacts) {
+    for (kind, name, finding) in scan::findings(found) {
+        story.say(Level::DEBUG, "Scan finding", |line| {
+            line.with(kind, name)
+                .with("accepted", finding.answer)
+                .with("confidence", finding.confidence)
+                .with("cause", &finding.why)
+        });
+    }
+    let count = |answer| scan::findings(found).filter(|(.., finding)| finding.answer == answer).count();
+    story.say(Level::INFO, "TLS scan done", |line| {
+        line.with("connections", found.connections)
+            .with("accepted", count(Answer::Yes))
+            .with("refused", count(Answer::No))
+            .with("unknown", count(Answer::Unknown))
+            .with_some("big_hello", found.big_hello)
+            .with_some("downgrade_protected", found.downgrade_protected)
+            .with_some("client_cert_requested", found.client_cert_requested)
+    });
 }
 
 fn tell_response(story: &mut Story, http: &HttpFacts) {

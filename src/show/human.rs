@@ -1,7 +1,7 @@
 //! A report as a page of text: verdict, each hop with its times and names, the chain, what is wrong and what to do.
 
-use super::{chain, curl, names, remedy, text::millis, text::visible, unix_seconds, verdict_line};
-use crate::model::{Failure, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, TlsFacts, WebSocketFacts};
+use super::{chain, curl, names, remedy, scan, text::millis, text::visible, unix_seconds, verdict_line};
+use crate::model::{Failure, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -53,8 +53,11 @@ fn hop_page(out: &mut Lines, report: &ProbeReport, (hop, failed): (&Hop, Option<
     if let Some(websocket) = &hop.websocket {
         exchange(out, websocket);
     }
-    if let Some(tls) = &hop.tls {
-        handshake(out, tls, unix_seconds(report.started));
+    let now = unix_seconds(report.started);
+    match (&hop.scan, &hop.tls) {
+        (Some(found), tls) => scanned(out, found, tls.as_ref().map(|tls| (tls, now))),
+        (None, Some(tls)) => handshake(out, tls, now),
+        (None, None) => {}
     }
 }
 
@@ -140,6 +143,14 @@ fn handshake(out: &mut Lines, tls: &TlsFacts, now: i64) {
     }
     if !tls.chain.is_empty() {
         out.push("  chain");
+        out.0.push_str(&chain::chain_lines(tls, now, "    "));
+    }
+}
+
+fn scanned(out: &mut Lines, found: &ScanFacts, tls: Option<(&TlsFacts, i64)>) {
+    out.0.push_str(&scan::lines(found, "  "));
+    if let (Some(version), Some((tls, now))) = (found.chain_version, tls) {
+        out.push(&format!("  chain, seen in {version}; that the server holds its key was not checked"));
         out.0.push_str(&chain::chain_lines(tls, now, "    "));
     }
 }

@@ -1,6 +1,6 @@
 //! The whole report as JSON with stable keys: seconds and Unix times as numbers, absent facts as null, no secrets.
 
-use super::{chain, curl, remedy, unix_seconds};
+use super::{chain, curl, remedy, scan, unix_seconds};
 use crate::model::{Certificate, Failure, Hop, HttpFacts, PhaseTimes, ProbeReport, TlsFacts, Verdict, WebSocketFacts};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -52,6 +52,7 @@ fn hop(hop: &Hop) -> Value {
         "tls": hop.tls.as_ref().map(tls),
         "http": hop.http.as_ref().map(http),
         "websocket": hop.websocket.as_ref().map(websocket),
+        "scan": hop.scan.as_deref().map(scan::json),
     })
 }
 

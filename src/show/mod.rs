@@ -10,6 +10,7 @@ mod human;
 mod json;
 mod names;
 mod remedy;
+mod scan;
 mod text;
 mod time;
 

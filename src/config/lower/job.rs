@@ -224,7 +224,7 @@ fn check_target(text: &str, kind: ProberKind, module: &str) -> Result<(), Wrong>
         let remedy = match kind {
             ProberKind::Http => "write a URL such as https://www.example.com/",
             ProberKind::WebSocket => "write a URL such as wss://www.example.com/socket",
-            ProberKind::Tls => "write a host, host:port or https URL",
+            ProberKind::Tls | ProberKind::TlsScan => "write a host, host:port or https URL",
         };
         wrong(format!("`{shown}` is no target for module `{module}`: {error}"), remedy)
     })?;

@@ -8,6 +8,7 @@ mod client;
 mod http;
 mod job;
 mod tls;
+mod tls_scan;
 mod web;
 mod websocket;
 
@@ -19,8 +20,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 pub(super) use web::web;
 
 /// The probers of later work.
-const LATER_PROBERS: &[&str] = &["tcp", "dns", "icmp", "grpc", "unix", "tls_scan"];
-const PROBERS: &[&str] = &["http", "websocket", "tls"];
+const LATER_PROBERS: &[&str] = &["tcp", "dns", "icmp", "grpc", "unix"];
+const PROBERS: &[&str] = &["http", "websocket", "tls", "tls_scan"];
 
 /// What the jobs need to know of a module.
 struct Outline {
@@ -67,6 +68,10 @@ fn prober(raw: &mut RawModule, at: &At, findings: &mut Findings) -> Option<Probe
             Some(Prober::WebSocket(Box::new(websocket::block(block, &at.key("websocket"), findings))))
         }
         "tls" => Some(Prober::Tls(Box::new(tls::block(raw.tls.get_or_insert_default(), &at.key("tls"), findings)))),
+        "tls_scan" => {
+            let block = raw.tls_scan.get_or_insert_default();
+            Some(Prober::TlsScan(Box::new(tls_scan::block(block, &at.key("tls_scan"), findings))))
+        }
         _ => {
             findings.add(&at.key("prober"), not_a_prober(&name));
             None
@@ -76,26 +81,31 @@ fn prober(raw: &mut RawModule, at: &At, findings: &mut Findings) -> Option<Probe
 
 fn not_a_prober(name: &str) -> Wrong {
     if name.is_empty() {
-        return wrong("no prober", "write `prober: http`, `websocket` or `tls`");
+        return wrong("no prober", "write `prober: http`, `websocket`, `tls` or `tls_scan`");
     }
     if LATER_PROBERS.contains(&name) {
-        return wrong(format!("prober `{name}` is not supported yet"), "write http, websocket or tls");
+        return wrong(format!("prober `{name}` is not supported yet"), "write http, websocket, tls or tls_scan");
     }
     let remedy = nearest(name, PROBERS.iter().copied())
-        .map_or_else(|| "write http, websocket or tls".to_owned(), |near| format!("did you mean `{near}`?"));
+        .map_or_else(|| "write http, websocket, tls or tls_scan".to_owned(), |near| format!("did you mean `{near}`?"));
     wrong(format!("`{name}` is not a prober"), remedy)
 }
 
 /// Refuses the blocks of other probers: they would be ignored.
 fn stray_blocks(raw: &RawModule, prober: &str, at: &At, findings: &mut Findings) {
-    let known = [("http", raw.http.is_some()), ("websocket", raw.websocket.is_some()), ("tls", raw.tls.is_some())];
+    let known = [
+        ("http", raw.http.is_some()),
+        ("websocket", raw.websocket.is_some()),
+        ("tls", raw.tls.is_some()),
+        ("tls_scan", raw.tls_scan.is_some()),
+    ];
     for (block, given) in known {
         if given && PROBERS.contains(&prober) && block != prober {
             let problem = format!("a `{block}` block in a module whose prober is `{prober}` would be ignored");
             findings.add(&at.key(block), wrong(problem, format!("remove it, or write `prober: {block}`")));
         }
     }
-    let blocks = [raw.tcp, raw.dns, raw.icmp, raw.grpc, raw.unix, raw.tls_scan];
+    let blocks = [raw.tcp, raw.dns, raw.icmp, raw.grpc, raw.unix];
     for (block, given) in LATER_PROBERS.iter().zip(blocks) {
         if *block != prober {
             later(findings, at, &[(block, given)]);

@@ -94,7 +94,7 @@ fn identity(raw: &RawTlsConfig, at: &At, findings: &mut Findings) -> Option<Clie
     }
 }
 
-fn server_name(name: &str) -> Result<(), Wrong> {
+pub(super) fn server_name(name: &str) -> Result<(), Wrong> {
     let is_ip = name.parse::<std::net::IpAddr>().is_ok();
     let is_name = rustls_pki_types::DnsName::try_from(name).is_ok();
     if is_ip || is_name {

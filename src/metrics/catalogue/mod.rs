@@ -5,6 +5,7 @@
 
 mod http;
 mod probe;
+mod scan;
 mod series;
 mod tls;
 mod websocket;
@@ -95,6 +96,7 @@ pub(super) const FAMILIES: &[(&str, &[Metric])] = &[
     ("Prober `http`", http::METRICS),
     ("Prober `websocket`", websocket::METRICS),
     ("Prober `tls`", tls::PROBER),
+    ("Prober `tls_scan`", scan::METRICS),
     ("TLS, whichever the prober", tls::FACTS),
     ("Scheduled series", series::METRICS),
     ("The exporter itself", own::METRICS),

@@ -46,7 +46,7 @@ pub(super) const FACTS: &[Metric] = &[
     Metric::gauge(
         "probe_tls_handshake_completed",
         "Whether the TLS handshake came to its end, apart from the verdict on the certificate",
-        Probe(|report, out| out.put_known(report.tls().map(|tls| tls.completed))),
+        Probe(|report, out| out.put_known(report.tls().filter(|_| report.scan().is_none()).map(|tls| tls.completed))),
     )
     .absent(NO_HANDSHAKE),
     Metric::gauge(
@@ -112,7 +112,7 @@ pub(super) const FACTS: &[Metric] = &[
     .absent("the module has no client certificate, or no handshake was begun"),
 ];
 
-const NO_HANDSHAKE: &str = "no handshake was begun";
+const NO_HANDSHAKE: &str = "no handshake was begun; a scan completes none";
 const NOT_NEGOTIATED: &str = "the handshake did not get that far";
 const NO_CERTIFICATE: &str = "the server sent no certificate";
 

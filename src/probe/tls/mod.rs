@@ -25,7 +25,7 @@ use super::{
     run::{StageError, at_most},
     wire::{Wire, reason_of_io},
 };
-use crate::model::{Reason, TlsFacts, TlsVersion};
+use crate::model::{Certificate, Reason, TlsFacts, TlsVersion};
 use rustls::{AlertDescription, ClientConfig, Error as TlsFault, PeerIncompatible, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
@@ -34,9 +34,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use watched::Watched;
 use witness::Witness;
 
-/// Reads one certificate's facts.
-#[cfg(any(test, fuzzing))]
-pub(super) fn read_certificate(der: &[u8]) -> Option<crate::model::Certificate> {
+/// The facts of one certificate, from its DER; `None` when it is none.
+pub(super) fn certificate(der: &[u8]) -> Option<Certificate> {
     facts::read(der)
 }
 
