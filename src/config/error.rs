@@ -54,14 +54,15 @@ pub struct ConfigError {
     pub line: Option<usize>,
     /// What is wrong.
     pub problem: String,
-    /// What would be right.
+    /// What would be right; may be empty.
     pub remedy: String,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sep = if self.path.is_empty() { "" } else { ": " };
-        write!(f, "{}{sep}{}; {}", self.path, self.problem, self.remedy)
+        let end = if self.remedy.is_empty() { "" } else { "; " };
+        write!(f, "{}{sep}{}{end}{}", self.path, self.problem, self.remedy)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `SSLKEYLOGFILE`: the secrets of every handshake, for Wireshark. Only where the user has allowed it.
 
 use rustls::{KeyLog, KeyLogFile};
-use std::{env, fs::OpenOptions, sync::Arc};
+use std::{env, fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, sync::Arc};
 
 /// The variable that names the file, as browsers and curl know it.
 const VARIABLE: &str = "SSLKEYLOGFILE";
@@ -13,10 +13,8 @@ pub(crate) fn key_log_of_environment() -> Option<Arc<dyn KeyLog>> {
         return None;
     };
     let file = path.to_string_lossy();
-    // rustls opens the file too, but does not tell us when it cannot.
-    if let Err(error) = OpenOptions::new().append(true).open(&path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
+    // rustls opens the file too, in the same way, but does not tell us when it cannot.
+    if let Err(error) = OpenOptions::new().append(true).create(true).mode(0o600).open(&path) {
         tracing::error!(%file, %error, "the file of {VARIABLE} cannot be written; no TLS secrets are logged");
         return None;
     }
