@@ -200,6 +200,17 @@ const MODERN: Profile = Profile {
 };
 const HALF_A_RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it";
 
+/// A server that switches to TLS as it should.
+const fn switching(name: &'static str, module: &'static str, protocol: Protocol, about: &'static str) -> Entry {
+    Entry { name, module, expected: Expected::Success, serves: Serves::StartTls(GOOD, protocol, Manner::Good), about }
+}
+
+/// A mail server that does not.
+const fn smtp(name: &'static str, reason: &'static str, manner: Manner, about: &'static str) -> Entry {
+    let serves = Serves::StartTls(GOOD, Protocol::Smtp, manner);
+    Entry { name, module: "starttls_smtp", expected: fails("tls", reason), serves, about }
+}
+
 /// Every endpoint.
 const TABLE: &[Entry] = &[
     Entry {
@@ -602,62 +613,14 @@ const TABLE: &[Entry] = &[
         serves: Serves::Https(CLIENT_CERT_13, hello),
         about: "a TLS 1.3 server that wants a client certificate",
     },
-    Entry {
-        name: "starttls-smtp",
-        module: "starttls_smtp",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::Good),
-        about: "a mail server that switches to TLS on request",
-    },
-    Entry {
-        name: "starttls-imap",
-        module: "starttls_imap",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Imap, Manner::Good),
-        about: "a mailbox server that switches to TLS on request",
-    },
-    Entry {
-        name: "starttls-pop3",
-        module: "starttls_pop3",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Pop3, Manner::Good),
-        about: "an old mailbox server that switches to TLS on request",
-    },
-    Entry {
-        name: "starttls-ftp",
-        module: "starttls_ftp",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Ftp, Manner::Good),
-        about: "a file server that switches to TLS on request",
-    },
-    Entry {
-        name: "starttls-ldap",
-        module: "starttls_ldap",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Ldap, Manner::Good),
-        about: "a directory that switches to TLS on request",
-    },
-    Entry {
-        name: "starttls-postgres",
-        module: "starttls_postgres",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Postgres, Manner::Good),
-        about: "a PostgreSQL server that switches to TLS on request",
-    },
-    Entry {
-        name: "starttls-mysql",
-        module: "starttls_mysql",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Mysql, Manner::Good),
-        about: "a MySQL server that switches to TLS on request",
-    },
-    Entry {
-        name: "starttls-xmpp",
-        module: "starttls_xmpp",
-        expected: Expected::Success,
-        serves: Serves::StartTls(GOOD, Protocol::Xmpp, Manner::Good),
-        about: "a chat server that switches to TLS on request",
-    },
+    switching("starttls-smtp", "starttls_smtp", Protocol::Smtp, "a mail server that switches to TLS"),
+    switching("starttls-imap", "starttls_imap", Protocol::Imap, "a mailbox server that switches to TLS"),
+    switching("starttls-pop3", "starttls_pop3", Protocol::Pop3, "an old mailbox server that switches to TLS"),
+    switching("starttls-ftp", "starttls_ftp", Protocol::Ftp, "a file server that switches to TLS"),
+    switching("starttls-ldap", "starttls_ldap", Protocol::Ldap, "a directory that switches to TLS"),
+    switching("starttls-postgres", "starttls_postgres", Protocol::Postgres, "a PostgreSQL server that switches to TLS"),
+    switching("starttls-mysql", "starttls_mysql", Protocol::Mysql, "a MySQL server that switches to TLS"),
+    switching("starttls-xmpp", "starttls_xmpp", Protocol::Xmpp, "a chat server that switches to TLS"),
     Entry {
         name: "starttls-expired",
         module: "starttls_smtp",
@@ -665,41 +628,26 @@ const TABLE: &[Entry] = &[
         serves: Serves::StartTls(Tls::new(Cert::Expired), Protocol::Smtp, Manner::Good),
         about: "a mail server whose certificate, behind STARTTLS, ended yesterday",
     },
-    Entry {
-        name: "starttls-refused",
-        module: "starttls_smtp",
-        expected: fails("tls", "starttls_refused"),
-        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::Refuses),
-        about: "a mail server that offers STARTTLS and then has none",
-    },
-    Entry {
-        name: "starttls-not-offered",
-        module: "starttls_smtp",
-        expected: fails("tls", "starttls_refused"),
-        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::OffersNot),
-        about: "a mail server that does not offer STARTTLS",
-    },
-    Entry {
-        name: "starttls-injection",
-        module: "starttls_smtp",
-        expected: fails("tls", "starttls_refused"),
-        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::Injects),
-        about: "a mail server whose permission to start TLS has further bytes behind it",
-    },
-    Entry {
-        name: "starttls-endless",
-        module: "starttls_smtp",
-        expected: fails("tls", "starttls_refused"),
-        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::NeverEnds),
-        about: "a mail server whose greeting never ends",
-    },
-    Entry {
-        name: "starttls-silent",
-        module: "starttls_smtp",
-        expected: fails("tls", "timeout"),
-        serves: Serves::StartTls(GOOD, Protocol::Smtp, Manner::FallsSilentAfter(1)),
-        about: "a mail server that greets and then says nothing more",
-    },
+    smtp(
+        "starttls-refused",
+        "starttls_refused",
+        Manner::Refuses,
+        "a mail server that offers STARTTLS and then has none",
+    ),
+    smtp("starttls-not-offered", "starttls_refused", Manner::OffersNot, "a mail server that does not offer STARTTLS"),
+    smtp(
+        "starttls-injection",
+        "starttls_refused",
+        Manner::Injects,
+        "a mail server that sends more than its permission",
+    ),
+    smtp("starttls-endless", "starttls_refused", Manner::NeverEnds, "a mail server that never ends its greeting"),
+    smtp(
+        "starttls-silent",
+        "timeout",
+        Manner::FallsSilentAfter(1),
+        "a mail server that greets and then says nothing more",
+    ),
     Entry {
         name: "scan-good",
         module: "scan",

@@ -2,7 +2,8 @@
 //! only when it is asked.
 
 use super::StartTlsError;
-use crate::{model::StartTls, probe::wire::Wire};
+use crate::model::StartTls;
+use crate::probe::wire::Wire;
 use bytes::BufMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -361,7 +361,7 @@ impl Bench {
     async fn verdict(&self, protocol: Protocol, manner: Manner) -> String {
         let server = self.server(protocol, manner).await;
         let module = format!("starttls_{protocol:?}").to_lowercase();
-        let seconds = if matches!(manner, Manner::FallsSilentAfter(_)) { 1 } else { 30 };
+        let seconds = if matches!(manner, Manner::FallsSilentAfter(_)) { 2 } else { 30 };
         verdict(&self.probe(&module, &format!("mail.localhost:{}", server.address().port()), seconds).await)
     }
 }
@@ -378,7 +378,7 @@ async fn every_endpoint_of_the_lab_is_found_to_be_what_it_is() {
     let bench = Bench::new().await;
     let endpoints = bench.lab.endpoints().iter().filter(|endpoint| endpoint.name.starts_with("starttls-"));
     let probes = endpoints.map(async |Endpoint { name, url, module, expected, .. }| {
-        let seconds = if *name == "starttls-silent" { 1 } else { 30 };
+        let seconds = if *name == "starttls-silent" { 2 } else { 30 };
         let report = bench.probe(module, url, seconds).await;
         assert_eq!(verdict(&report), expected.to_string(), "{name}: {:?}", report.failure);
         let shook_hands = report.tls().is_some_and(|tls| tls.completed && tls.chain.len() == 2);
