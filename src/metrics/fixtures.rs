@@ -3,8 +3,8 @@
 use super::Own;
 use crate::model::{
     Body, Certificate, Failure, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
-    PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion,
-    Verdict, WebSocketFacts, WebSocketModule,
+    PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, RevocationFacts, TlsFacts, TlsModule, TlsOptions,
+    TlsVersion, Verdict, WebSocketFacts, WebSocketModule,
 };
 use http::Method;
 use std::{
@@ -212,6 +212,7 @@ fn tls(verdict: Verdict) -> TlsFacts {
         chain: [leaf(), intermediate()].into(),
         ocsp_stapled: false,
         verdict: Some(verdict),
+        revocation: RevocationFacts::default(),
     }
 }
 

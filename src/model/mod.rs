@@ -8,6 +8,7 @@ mod job;
 mod module;
 mod phase;
 mod report;
+mod revocation;
 mod secret;
 mod tally;
 mod target;
@@ -23,6 +24,7 @@ pub use phase::{Phase, PhaseTimes};
 pub use report::{
     Certificate, CheckResult, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, TlsFacts, Verdict, WebSocketFacts,
 };
+pub use revocation::{CrlFacts, OcspFacts, OcspStatus, Online, RevocationFacts, RevocationPolicy};
 pub use secret::Secret;
 pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
 pub use target::{Host, Scheme, Target, TargetError, mask_credentials};

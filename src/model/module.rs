@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::Secret;
+use super::{RevocationPolicy, Secret};
 use http::{HeaderName, HeaderValue, Method};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
 use strum::{IntoStaticStr, VariantArray};
@@ -228,6 +228,10 @@ pub struct TlsOptions {
     pub min_version: TlsVersion,
     /// The newest version to offer.
     pub max_version: TlsVersion,
+    /// How the leaf's revocation is looked into.
+    pub revocation: RevocationPolicy,
+    /// Whether issuers that the server did not send are fetched, to tell an incomplete chain from an unknown issuer.
+    pub fetch_missing_issuers: bool,
 }
 
 impl Default for TlsOptions {
@@ -239,6 +243,8 @@ impl Default for TlsOptions {
             server_name: None,
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
+            revocation: RevocationPolicy::default(),
+            fetch_missing_issuers: false,
         }
     }
 }

@@ -6,6 +6,7 @@ mod connect;
 mod http;
 mod pipeline;
 mod resolve;
+mod revocation;
 mod route;
 mod run;
 mod tls;

@@ -87,7 +87,7 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
         Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
     })?;
     let patience = REFUSAL_PATIENCE.min(run.remaining() / 2);
-    let outcome = run.phase(Phase::Tls, attempt.handshake(wire, patience)).await;
+    let outcome = run.phase(Phase::Tls, attempt.handshake(wire, patience, run.deadline())).await;
     run.hop().tls = Some(attempt.facts());
     Ok(Connection { wire: outcome?, tls: Some(attempt) })
 }

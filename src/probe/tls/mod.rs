@@ -4,6 +4,7 @@
 //! Knows nothing of sockets or HTTP: a test hands it one end of a pipe.
 
 mod facts;
+mod further;
 mod name;
 mod roots;
 mod setup;
@@ -13,6 +14,7 @@ mod witness;
 
 pub(crate) use roots::TrustStores;
 pub(crate) use setup::{TlsSetup, warm_up};
+pub(super) use verdict::span;
 
 use super::{
     run::{StageError, at_most},
@@ -22,7 +24,10 @@ use crate::model::{Reason, TlsFacts, TlsVersion};
 use rustls::{AlertDescription, ClientConfig, Error as TlsFault, PeerIncompatible, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::Instant,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use watched::Watched;
 use witness::Witness;
@@ -63,11 +68,14 @@ impl Attempt {
     ///
     /// Where a client certificate was asked for, also waits, at most `patience`, for what TLS 1.3 tells late: that it was
     /// missing or refused (RFC 8446 section 4.4.2.4). Whoever writes first may lose that word to a reset.
-    pub(super) async fn handshake(&self, wire: Wire, patience: Duration) -> Result<Wire, TlsError> {
+    ///
+    /// What takes asking others, such as an OCSP responder, happens in between, in a share of the time until `deadline`.
+    pub(super) async fn handshake(&self, wire: Wire, patience: Duration, deadline: Instant) -> Result<Wire, TlsError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let outcome = connector.connect(self.name.clone(), wire).await;
         let mut stream = outcome.map_err(|error| self.handshake_failure(error))?;
         self.note(&stream);
+        self.look_further(stream.get_ref().1.peer_certificates(), deadline).await;
         self.admit()?;
         let asked = self.witness.seen().client_cert_requested == Some(true);
         let early = if asked && self.witness.seen().version == Some(TlsVersion::Tls13) {

@@ -6,6 +6,7 @@ use super::{
     witness::{ClientAuth, Witness},
 };
 use crate::model::{ClientIdentity, SecretText, TextSource, TlsFacts, TlsOptions, TlsVersion, Trust};
+use crate::probe::revocation::Checks;
 use rustls::{
     ClientConfig, SupportedProtocolVersion,
     client::Resumption,
@@ -44,6 +45,8 @@ pub(crate) struct TlsSetup {
     roots: Arc<Roots>,
     identity: Option<Arc<CertifiedKey>>,
     ignore_verdict: bool,
+    checks: Arc<Checks>,
+    fetch_issuers: bool,
 }
 
 impl TlsSetup {
@@ -61,6 +64,9 @@ impl TlsSetup {
         let roots = roots.map_err(|error| errors.push(error)).unwrap_or_default();
         let identity = options.identity.as_ref().map(client_identity).transpose();
         let identity = identity.map_err(|error| errors.push(error)).unwrap_or_default();
+        let checks = Checks::new(&options.revocation)
+            .map_err(|problem| errors.push(TlsSetupError { key: "revocation.crl_files", problem }))
+            .unwrap_or_default();
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -71,12 +77,19 @@ impl TlsSetup {
                 vec![TlsSetupError { key: "max_version", problem: format!("no usable TLS version: {error}") }]
             })?
             .dangerous()
-            .with_custom_certificate_verifier(placeholder)
+            .with_custom_certificate_verifier(Arc::new(placeholder))
             .with_no_client_auth();
         // Every probe is a full handshake: a resumed one would not show a replaced certificate.
         base.resumption = Resumption::disabled();
         base.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Self { base, roots, identity, ignore_verdict: options.insecure_skip_verify })
+        Ok(Self {
+            base,
+            roots,
+            identity,
+            ignore_verdict: options.insecure_skip_verify,
+            checks: Arc::new(checks),
+            fetch_issuers: options.fetch_missing_issuers,
+        })
     }
 
     /// Prepares one handshake that will ask for, and verify, `server_name`.
@@ -90,7 +103,11 @@ impl TlsSetup {
             sni_sent: matches!(name, ServerName::DnsName(_)),
             ..TlsFacts::default()
         };
-        let witness = witness(&self.roots, self.identity.clone(), self.ignore_verdict, facts);
+        let witness = Arc::new(Witness {
+            checks: Arc::clone(&self.checks),
+            fetch_issuers: self.fetch_issuers,
+            ..witness(&self.roots, self.identity.clone(), self.ignore_verdict, facts)
+        });
         let mut config = self.base.clone();
         config.dangerous().set_certificate_verifier(Arc::clone(&witness) as _);
         config.client_auth_cert_resolver = Arc::new(ClientAuth(Arc::clone(&witness)));
@@ -98,20 +115,17 @@ impl TlsSetup {
     }
 }
 
-fn witness(
-    roots: &Arc<Roots>,
-    identity: Option<Arc<CertifiedKey>>,
-    ignore_verdict: bool,
-    facts: TlsFacts,
-) -> Arc<Witness> {
-    Arc::new(Witness {
+fn witness(roots: &Arc<Roots>, identity: Option<Arc<CertifiedKey>>, ignore_verdict: bool, facts: TlsFacts) -> Witness {
+    Witness {
         roots: Arc::clone(roots),
         algorithms: PROVIDER.signature_verification_algorithms,
         identity,
         ignore_verdict,
+        checks: Arc::default(),
+        fetch_issuers: false,
         seen: Mutex::new(facts),
         late_alert: OnceLock::new(),
-    })
+    }
 }
 
 /// The versions rustls speaks, within the module's limits; older ones it cannot offer at all.

@@ -6,6 +6,7 @@
 
 use super::{facts, roots::Roots, verdict::Evidence};
 use crate::model::{CheckResult, Reason, TlsFacts, TlsVersion, Verdict};
+use crate::probe::revocation::{Chain, Checks, Findings};
 use rustls::{
     AlertDescription, DigitallySignedStruct, Error, SignatureScheme,
     client::{
@@ -29,6 +30,9 @@ pub(super) struct Witness {
     pub(super) identity: Option<Arc<CertifiedKey>>,
     /// The verdict is exported but stops nothing.
     pub(super) ignore_verdict: bool,
+    pub(super) checks: Arc<Checks>,
+    /// Whether issuers that the server did not send are fetched.
+    pub(super) fetch_issuers: bool,
     pub(super) seen: Mutex<TlsFacts>,
     /// The alert that ended the connection after the handshake.
     pub(super) late_alert: OnceLock<AlertDescription>,
@@ -50,7 +54,8 @@ impl Witness {
         let doubted = if proof_is_in {
             verdict.failure().is_some()
         } else {
-            verdict.validity.is_err() || verdict.chain.is_err() || verdict.name.is_err()
+            let revoked = matches!(verdict.revocation, Some(Err(_)));
+            verdict.validity.is_err() || verdict.chain.is_err() || verdict.name.is_err() || revoked
         };
         self.identity.is_some() && !self.ignore_verdict && doubted
     }
@@ -91,11 +96,15 @@ impl ServerCertVerifier for Witness {
             now,
             algorithms: self.algorithms.all,
         };
-        let verdict = Verdict { ignored: self.ignore_verdict, ..evidence.judge() };
+        let evidence_of_revocation =
+            Chain { presented: &presented, anchors: self.roots.anchors(), algorithms: self.algorithms.all, now };
+        let Findings { facts, check } = self.checks.offline(&evidence_of_revocation, staple);
+        let verdict = Verdict { ignored: self.ignore_verdict, revocation: check, ..evidence.judge() };
         let stop = self.must_stop(&verdict, false);
         let mut seen = self.seen();
         seen.chain = chain.into();
         seen.ocsp_stapled = !staple.is_empty();
+        seen.revocation = facts;
         seen.verdict = Some(verdict);
         if stop {
             return Err(Error::General("the server's certificate is not accepted".into()));
