@@ -3,7 +3,7 @@
 //! No function knows where in the file its text stands. Texts that may be secret are never part of an error.
 
 use super::error::{Wrong, wrong};
-use crate::model::{Compression, HttpVersion, IpFamily, Pattern, TlsVersion};
+use crate::model::{Compression, HttpVersion, IpFamily, Online, Pattern, TlsVersion};
 use http::{HeaderName, HeaderValue, Method};
 use std::time::Duration;
 use strum::VariantArray;
@@ -167,6 +167,13 @@ pub(super) fn tls_version(text: &str) -> Result<TlsVersion, Wrong> {
         "TLS13" => Ok(TlsVersion::Tls13),
         _ => Err(wrong(format!("`{text}` is not a TLS version"), "write TLS10, TLS11, TLS12 or TLS13")),
     }
+}
+
+/// Reads whether a source of revocation is asked.
+pub(super) fn online(text: &str) -> Result<Online, Wrong> {
+    named(text, |name, online: Online| name == <&str>::from(online)).ok_or_else(|| {
+        wrong(format!("`{text}` is not a way to ask"), "write off, soft or hard")
+    })
 }
 
 fn named<T: VariantArray + Copy>(text: &str, is: impl Fn(&str, T) -> bool) -> Option<T> {

@@ -1,7 +1,7 @@
 //! The presented certificates and the verdict on them, as indented lines.
 
 use super::{text::visible, time::days_left, time::utc};
-use crate::model::{Certificate, CheckResult, TlsFacts, Verdict};
+use crate::model::{Certificate, CheckResult, RevocationFacts, TlsFacts, Verdict};
 use std::fmt::Write as _;
 
 /// More names of one certificate are counted, not listed.
@@ -29,7 +29,7 @@ pub(super) fn chain_lines(tls: &TlsFacts, now: i64, indent: &str) -> String {
     out
 }
 
-/// The four checks, each fine or with its reason.
+/// The checks, each fine or with its reason.
 pub(super) fn verdict_lines(verdict: &Verdict, indent: &str) -> String {
     let mut out = String::new();
     for (name, check) in checks(verdict) {
@@ -42,9 +42,46 @@ pub(super) fn verdict_lines(verdict: &Verdict, indent: &str) -> String {
     out
 }
 
-/// The checks by name, in the documented order.
-pub(super) fn checks(verdict: &Verdict) -> [(&'static str, &CheckResult); 4] {
-    [("proof", &verdict.proof), ("validity", &verdict.validity), ("chain", &verdict.chain), ("name", &verdict.name)]
+/// The checks that were made, by name, in the documented order.
+pub(super) fn checks(verdict: &Verdict) -> impl Iterator<Item = (&'static str, &CheckResult)> {
+    let always = [
+        ("proof", &verdict.proof),
+        ("validity", &verdict.validity),
+        ("chain", &verdict.chain),
+        ("name", &verdict.name),
+    ];
+    let sometimes = [("revocation", verdict.revocation.as_ref()), ("pin", verdict.pin.as_ref())];
+    always.into_iter().chain(sometimes.into_iter().filter_map(|(name, check)| check.map(|check| (name, check))))
+}
+
+/// What was learned about revocation: one line per source, each with its name.
+pub(super) fn revocation(facts: &RevocationFacts) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if facts.must_staple {
+        lines.push(("must-staple", "the certificate demands a stapled OCSP response".to_owned()));
+    }
+    for (source, response) in facts.responses() {
+        let name = if source == "staple" { "OCSP staple" } else { "OCSP responder" };
+        let mut words = response.status.as_str().to_owned();
+        if let Some(from) = response.this_update {
+            words.push_str(&format!(", from {}", utc(from)));
+        }
+        if let Some(to) = response.next_update {
+            words.push_str(&format!(" to {}", utc(to)));
+        }
+        if !response.problem.is_empty() {
+            words.push_str(&format!(": {}", response.problem));
+        }
+        lines.push((name, words));
+    }
+    if let Some(crl) = &facts.crl {
+        let words = match crl.next_update {
+            Some(next) => format!("covers the certificate, next one due {}", utc(next)),
+            None => format!("no answer: {}", crl.problem),
+        };
+        lines.push(("CRL", words));
+    }
+    lines
 }
 
 /// The names a certificate is for, or `None` when it has none.

@@ -123,6 +123,13 @@ fn handshake(out: &mut Lines, tls: &TlsFacts, now: i64) {
         out.push("  checks");
         out.0.push_str(&chain::verdict_lines(verdict, "    "));
     }
+    let revocation = chain::revocation(&tls.revocation);
+    if !revocation.is_empty() {
+        out.push("  revocation");
+        for (source, words) in revocation {
+            out.push(&format!("    {source:<14}  {}", visible(&words)));
+        }
+    }
     if !tls.chain.is_empty() {
         out.push("  chain");
         out.0.push_str(&chain::chain_lines(tls, now, "    "));
