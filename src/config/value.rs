@@ -171,9 +171,8 @@ pub(super) fn tls_version(text: &str) -> Result<TlsVersion, Wrong> {
 
 /// Reads whether a source of revocation is asked.
 pub(super) fn online(text: &str) -> Result<Online, Wrong> {
-    named(text, |name, online: Online| name == <&str>::from(online)).ok_or_else(|| {
-        wrong(format!("`{text}` is not a way to ask"), "write off, soft or hard")
-    })
+    named(text, |name, online: Online| name == <&str>::from(online))
+        .ok_or_else(|| wrong(format!("`{text}` is not a way to ask"), "write off, soft or hard"))
 }
 
 fn named<T: VariantArray + Copy>(text: &str, is: impl Fn(&str, T) -> bool) -> Option<T> {

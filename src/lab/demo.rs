@@ -3,26 +3,57 @@
 use super::Endpoint;
 use std::fmt::Write;
 
-/// A module: its name, its prober, the block that holds its TLS settings, and further lines of the prober's block.
+/// A module: its name, its prober, the block that holds its TLS settings, and further lines of the prober's block and of
+/// the TLS settings.
 struct Module {
     name: &'static str,
     prober: &'static str,
     tls_block: &'static str,
     lines: &'static [&'static str],
+    tls: &'static [&'static str],
 }
 
 const MODULES: &[Module] = &[
-    Module { name: "https", prober: "http", tls_block: "", lines: &["fail_if_not_ssl: true"] },
-    Module { name: "http", prober: "http", tls_block: "", lines: &[] },
-    Module { name: "https_gzip", prober: "http", tls_block: "", lines: &["compression: gzip"] },
-    Module { name: "wss", prober: "websocket", tls_block: "http_config", lines: &["ping: true"] },
+    Module { name: "https", prober: "http", tls_block: "", lines: &["fail_if_not_ssl: true"], tls: &[] },
+    Module { name: "http", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_gzip", prober: "http", tls_block: "", lines: &["compression: gzip"], tls: &[] },
+    Module { name: "wss", prober: "websocket", tls_block: "http_config", lines: &["ping: true"], tls: &[] },
     Module {
         name: "wss_chat",
         prober: "websocket",
         tls_block: "http_config",
         lines: &["subprotocols: [chat]", "query_response:", "- send: hello", "- expect: hello"],
+        tls: &[],
     },
-    Module { name: "cert", prober: "tls", tls_block: "", lines: &[] },
+    Module { name: "cert", prober: "tls", tls_block: "", lines: &[], tls: &[] },
+    Module {
+        name: "https_staple",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["revocation: {require_staple: true}"],
+    },
+    Module {
+        name: "https_revocation_soft",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["revocation: {ocsp: soft, crl: soft, allow_private: true}"],
+    },
+    Module {
+        name: "https_revocation_hard",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["revocation: {ocsp: hard, crl: hard, allow_private: true}"],
+    },
+    Module {
+        name: "https_fetch_issuers",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["fetch_missing_issuers: true", "revocation: {allow_private: true}"],
+    },
 ];
 
 /// The configuration: modules that trust `ca_pem`, and a job for each over its endpoints.
@@ -63,6 +94,9 @@ impl Module {
             8
         };
         add(yaml, inner, "tls_config:");
+        for line in self.tls {
+            add(yaml, inner + 2, line);
+        }
         add(yaml, inner + 2, "ca: |");
         for line in ca_pem.lines() {
             add(yaml, inner + 4, line);
