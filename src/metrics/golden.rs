@@ -79,6 +79,11 @@ fn an_incomplete_chain_for_another_name() {
 }
 
 #[test]
+fn a_revoked_certificate() {
+    assert_probe("revoked", &fixtures::revoked());
+}
+
+#[test]
 fn scheduled_series_with_totals() {
     let (ok, refused) = (fixtures::https_ok(), fixtures::refused());
     let mut tally = Tally::default();

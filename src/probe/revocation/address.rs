@@ -29,16 +29,16 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 
 /// Global unicast is 2000::/3; inside it, the ranges that stand for other addresses or for none are left out.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let s = ip.segments();
-    if s[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
-        let [.., a, b, c, d] = ip.octets();
-        return is_public_v4(Ipv4Addr::new(a, b, c, d)); // NAT64 (RFC 6052)
+    let parts = ip.segments();
+    if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = parts {
+        return is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low))); // NAT64 (RFC 6052)
     }
-    let special = (s[0] == 0x2001 && s[1] < 0x200) // Teredo and other protocols (RFC 2928)
-        || (s[0] == 0x2001 && s[1] == 0xdb8)
-        || s[0] == 0x2002 // 6to4 (RFC 3056)
-        || s[0] == 0x3fff; // documentation (RFC 9637)
-    s[0] & 0xe000 == 0x2000 && !special
+    let special = match parts {
+        [0x2001, second, ..] => second < 0x200 || second == 0xdb8, // Teredo and other protocols; documentation
+        [0x2002 | 0x3fff, ..] => true,                             // 6to4 (RFC 3056); documentation (RFC 9637)
+        _ => false,
+    };
+    parts[0] & 0xe000 == 0x2000 && !special
 }
 
 #[cfg(test)]

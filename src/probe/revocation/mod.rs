@@ -9,6 +9,8 @@ mod crl;
 mod der;
 mod fetch;
 mod issuers;
+#[cfg(test)]
+mod lab_tests;
 mod leaf;
 mod ocsp;
 mod online;
@@ -21,7 +23,7 @@ use crate::model::{CheckResult, CrlFacts, OcspFacts, OcspStatus, Reason, Revocat
 use crl::{Answer, Crl};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use signed::{Algorithms, Issuer, serial_of};
-use std::{fs, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 /// A chain as it was presented, and what it is judged by.
 #[derive(Clone, Copy)]
@@ -55,12 +57,15 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Reads the policy's files; a problem names its file.
-    pub(crate) fn new(policy: &RevocationPolicy) -> Result<Self, String> {
+    /// Reads the policy's files by `read`; a problem names its file.
+    pub(crate) fn new<B: AsRef<[u8]>>(
+        policy: &RevocationPolicy,
+        mut read: impl FnMut(&Path) -> io::Result<B>,
+    ) -> Result<Self, String> {
         let mut lists = Vec::new();
         for path in &policy.crl_files {
-            let bytes = fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-            let read = crl::read_all(&bytes).map_err(|problem| format!("`{}` {problem}", path.display()))?;
+            let bytes = read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+            let read = crl::read_all(bytes.as_ref()).map_err(|problem| format!("`{}` {problem}", path.display()))?;
             lists.extend(read.into_iter().map(Arc::new));
         }
         Ok(Self { policy: policy.clone(), lists })

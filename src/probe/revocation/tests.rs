@@ -20,6 +20,10 @@ fn fixture(kind: &str, file: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+fn load(policy: &RevocationPolicy) -> Result<Checks, String> {
+    Checks::new(policy, |path| std::fs::read(path))
+}
+
 /// A leaf and the root that issued it.
 struct Pki {
     presented: Vec<CertificateDer<'static>>,
@@ -148,7 +152,7 @@ fn no_mutation_is_believed_or_panics() {
 fn a_list_answers_for_its_issuers_certificates() {
     let policy = |kind: &str| RevocationPolicy { crl_files: vec![path(kind).join("crl.der")], ..Default::default() };
     for kind in ["rsa", "ec"] {
-        let checks = Checks::new(&policy(kind)).unwrap();
+        let checks = load(&policy(kind)).unwrap();
         let revoked = checks.offline(&Pki::new(kind, "revoked.crt").chain(NOW), &[]);
         let (reason, words) = revoked.check.unwrap().unwrap_err();
         assert_eq!(reason, Reason::CertRevoked);
@@ -162,7 +166,7 @@ fn a_list_answers_for_its_issuers_certificates() {
         let late = checks.offline(&Pki::new(kind, "revoked.crt").chain(NOW + 31 * DAY), &[]);
         assert!(matches!(late.check, Some(Err((Reason::CertRevoked, _)))), "an outdated list still revokes");
     }
-    let foreign = Checks::new(&policy("rsa")).unwrap().offline(&Pki::new("ec", "revoked.crt").chain(NOW), &[]);
+    let foreign = load(&policy("rsa")).unwrap().offline(&Pki::new("ec", "revoked.crt").chain(NOW), &[]);
     assert_eq!(foreign.check, None);
 }
 
@@ -172,7 +176,7 @@ fn list_files_that_cannot_be_used_are_named() {
         [("no-such.crl", "cannot read"), ("README.md", "holds no revocation list"), ("ec/good.der", "is not a")]
     {
         let policy = RevocationPolicy { crl_files: vec![path(file)], ..Default::default() };
-        let problem = Checks::new(&policy).unwrap_err();
+        let problem = load(&policy).unwrap_err();
         assert!(problem.contains(part) && problem.contains(file), "{problem}");
     }
 }
@@ -180,7 +184,7 @@ fn list_files_that_cannot_be_used_are_named() {
 #[test]
 fn what_a_staple_comes_to_depends_on_whether_one_is_demanded() {
     let free = Checks::default();
-    let demanding = Checks::new(&RevocationPolicy { require_staple: true, ..Default::default() }).unwrap();
+    let demanding = load(&RevocationPolicy { require_staple: true, ..Default::default() }).unwrap();
     let (good, revoked) = (Pki::new("ec", "good.crt"), Pki::new("ec", "revoked.crt"));
     let check = |checks: &Checks, pki: &Pki, staple: &[u8], now| {
         let check = checks.offline(&pki.chain(now), staple).check;

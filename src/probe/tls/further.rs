@@ -33,9 +33,12 @@ impl Attempt {
         let deadline = share(Some(deadline), PATIENCE);
         let verdict = setup.seen().verdict.clone();
         match verdict.as_ref().map(|verdict| (verdict.failure().is_some(), &verdict.chain)) {
-            Some((false, _)) if setup.checks.is_online() => self.ask_about_revocation(&chain, deadline).await,
+            Some((false, _)) if setup.checks.is_online() => {
+                // Boxed: few modules ask, and every probe would carry the room for it.
+                Box::pin(self.ask_about_revocation(&chain, deadline)).await;
+            }
             Some((_, Err((Reason::CertChainIncomplete | Reason::CertUnknownIssuer, _)))) if setup.fetch_issuers => {
-                self.fetch_issuers(&chain, deadline).await;
+                Box::pin(self.fetch_issuers(&chain, deadline)).await;
             }
             _ => {}
         }

@@ -64,7 +64,7 @@ impl TlsSetup {
         let roots = roots.map_err(|error| errors.push(error)).unwrap_or_default();
         let identity = options.identity.as_ref().map(client_identity).transpose();
         let identity = identity.map_err(|error| errors.push(error)).unwrap_or_default();
-        let checks = Checks::new(&options.revocation)
+        let checks = Checks::new(&options.revocation, |path| fs::read(path))
             .map_err(|problem| errors.push(TlsSetupError { key: "revocation.crl_files", problem }))
             .unwrap_or_default();
         if !errors.is_empty() {
