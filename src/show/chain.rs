@@ -62,17 +62,11 @@ pub(super) fn revocation(facts: &RevocationFacts) -> Vec<(&'static str, String)>
     }
     for (source, response) in facts.responses() {
         let name = if source == "staple" { "OCSP staple" } else { "OCSP responder" };
-        let mut words = response.status.as_str().to_owned();
-        if let Some(from) = response.this_update {
-            words.push_str(&format!(", from {}", utc(from)));
-        }
-        if let Some(to) = response.next_update {
-            words.push_str(&format!(" to {}", utc(to)));
-        }
-        if !response.problem.is_empty() {
-            words.push_str(&format!(": {}", response.problem));
-        }
-        lines.push((name, words));
+        let from = response.this_update.map(|from| format!(", from {}", utc(from)));
+        let to = response.next_update.map(|to| format!(" to {}", utc(to)));
+        let problem = Some(format!(": {}", response.problem)).filter(|_| !response.problem.is_empty());
+        let parts = [Some(response.status.as_str().to_owned()), from, to, problem];
+        lines.push((name, parts.into_iter().flatten().collect()));
     }
     if let Some(crl) = &facts.crl {
         let words = match crl.next_update {

@@ -156,7 +156,7 @@ impl Lines {
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::model::Reason;
+    use crate::model::{CrlFacts, OcspFacts, OcspStatus, Reason, RevocationFacts};
 
     #[test]
     fn a_success_reads_from_verdict_to_command() {
@@ -214,6 +214,32 @@ repeat it with
             assert!(page.contains(part), "{part} is missing in:\n{page}");
         }
         assert!(!page.contains("hunter2"));
+    }
+
+    #[test]
+    fn what_was_learned_about_revocation_has_a_line_per_source() {
+        let mut report = fixture::success();
+        let tls = report.hops[0].tls.as_mut().unwrap();
+        tls.revocation = RevocationFacts {
+            must_staple: true,
+            staple: Some(OcspFacts {
+                this_update: Some(fixture::NOW - 86_400),
+                next_update: Some(fixture::NOW + 86_400),
+                ..OcspFacts::nothing(OcspStatus::Good, "")
+            }),
+            responder: Some(OcspFacts::nothing(OcspStatus::Unreachable, "no answer\n")),
+            crl: Some(CrlFacts { problem: "outdated".into(), ..CrlFacts::default() }),
+        };
+        tls.verdict.as_mut().unwrap().revocation = Some(Ok(()));
+        let page = human(&report);
+        let expected = "    revocation  ok
+  revocation
+    must-staple     the certificate demands a stapled OCSP response
+    OCSP staple     good, from 2026-01-01 00:00:00 UTC to 2026-01-03 00:00:00 UTC
+    OCSP responder  unreachable: no answer\\n
+    CRL             no answer: outdated
+";
+        assert!(page.contains(expected), "{page}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || (a == 198 && (18..20).contains(&b))) // benchmarks (RFC 2544)
 }
 
-/// Global unicast is 2000::/3; inside it, the ranges that stand for other addresses or for none are left out.
+/// Global unicast is `2000::/3`; inside it, the ranges that stand for other addresses or for none are left out.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let parts = ip.segments();
     if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = parts {

@@ -103,16 +103,13 @@ impl<'a> Reader<'a> {
 /// A value of this tag.
 pub(super) fn write(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
-    match u8::try_from(content.len()) {
-        Ok(length @ 0..=0x7f) => out.push(length),
-        _ => {
-            let length = content.len().to_be_bytes();
-            let zeros = length.iter().take_while(|&&byte| byte == 0).count();
-            let significant = &length[zeros..];
-            out.push(0x80 | u8::try_from(significant.len()).expect("a length has at most eight bytes"));
-            out.extend(significant);
-        }
+    let length = content.len().to_be_bytes();
+    let zeros = length.iter().take_while(|&&byte| byte == 0).count();
+    let significant = &length[zeros.min(length.len() - 1)..];
+    if content.len() > 0x7f {
+        out.push(0x80 | u8::try_from(significant.len()).expect("a length has at most eight bytes"));
     }
+    out.extend(significant);
     out.extend(content);
     out
 }

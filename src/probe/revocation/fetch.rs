@@ -52,7 +52,8 @@ pub(super) struct Errand<'a> {
 impl Errand<'_> {
     /// Fetches by `deadline`.
     pub(super) async fn run(&self, deadline: Instant) -> Result<Vec<u8>, FetchError> {
-        until(deadline, self.follow()).await.unwrap_or(Err(FetchError::TimedOut))
+        // Boxed: its room is needed only where something is fetched.
+        until(deadline, Box::pin(self.follow())).await.unwrap_or(Err(FetchError::TimedOut))
     }
 
     async fn follow(&self) -> Result<Vec<u8>, FetchError> {

@@ -31,8 +31,8 @@ pub(super) fn pointers(certificate: &[u8]) -> Pointers {
         match extension.parsed_extension() {
             ParsedExtension::AuthorityInfoAccess(access) => {
                 let by = |method: &str| {
-                    let of_method = access.iter().filter(|a| a.access_method.to_id_string() == method);
-                    of_method.filter_map(|a| http(&a.access_location)).next()
+                    let mut of_method = access.iter().filter(|a| a.access_method.to_id_string() == method);
+                    of_method.find_map(|a| http(&a.access_location))
                 };
                 found.responder = by(OCSP);
                 found.issuer = by(CA_ISSUERS);

@@ -59,7 +59,7 @@ pub(super) fn judge(response: &[u8], subject: &Subject<'_>, now: UnixTime, algor
         response.signed_for(subject.issuer, now, algorithms).and_then(|()| in_time(single, now))
     {
         facts.status = status;
-        facts.problem = problem.to_owned();
+        facts.problem = problem.into();
     }
     facts
 }
