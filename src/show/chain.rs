@@ -32,9 +32,10 @@ pub(super) fn chain_lines(tls: &TlsFacts, now: i64, indent: &str) -> String {
 /// The checks, each fine or with its reason.
 pub(super) fn verdict_lines(verdict: &Verdict, indent: &str) -> String {
     let mut out = String::new();
+    let width = checks(verdict).map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, check) in checks(verdict) {
         let outcome = check.as_ref().err().map_or("ok".into(), |(reason, why)| format!("{reason}: {}", visible(why)));
-        line(&mut out, indent, &format!("{name:<8}  {outcome}"));
+        line(&mut out, indent, &format!("{name:<width$}  {outcome}"));
     }
     if verdict.ignored && verdict.failure().is_some() {
         line(&mut out, indent, "          (ignored: the module has insecure_skip_verify)");
