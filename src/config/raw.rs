@@ -183,6 +183,20 @@ pub(super) struct RawTlsConfig {
     pub(super) server_name: Option<String>,
     pub(super) min_version: Option<String>,
     pub(super) max_version: Option<String>,
+    pub(super) revocation: Option<RawRevocation>,
+    pub(super) fetch_missing_issuers: Option<bool>,
+}
+
+/// The `revocation` block of `tls_config`.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRevocation {
+    pub(super) require_staple: Option<bool>,
+    pub(super) ocsp: Option<String>,
+    pub(super) crl: Option<String>,
+    pub(super) crl_files: Option<Vec<String>>,
+    pub(super) max_age: Option<String>,
+    pub(super) allow_private: Option<bool>,
 }
 
 /// The `basic_auth` block.

@@ -4,7 +4,7 @@
 
 use super::error::{Wrong, wrong};
 use crate::model::{
-    CipherClass, Compression, HttpVersion, IpFamily, Pattern, Pin, RootStore, ScanItem, ScanProfile, StartTls,
+    CipherClass, Compression, HttpVersion, IpFamily, Online, Pattern, Pin, RootStore, ScanItem, ScanProfile, StartTls,
     TlsGroup, TlsVersion,
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -232,6 +232,12 @@ fn scan_items() -> String {
 pub(super) fn scan_profile(text: &str) -> Result<ScanProfile, Wrong> {
     named(text, |name, profile: ScanProfile| name == <&str>::from(profile))
         .ok_or_else(|| wrong(format!("`{text}` is not a profile"), "write modern, intermediate or old"))
+}
+
+/// Reads whether a source of revocation is asked.
+pub(super) fn online(text: &str) -> Result<Online, Wrong> {
+    named(text, |name, online: Online| name == <&str>::from(online))
+        .ok_or_else(|| wrong(format!("`{text}` is not a way to ask"), "write off, soft or hard"))
 }
 
 fn named<T: VariantArray + Copy>(text: &str, is: impl Fn(&str, T) -> bool) -> Option<T> {

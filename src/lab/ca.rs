@@ -1,15 +1,17 @@
 //! The lab's certificate authority: takes what is to be wrong with a certificate, gives a chain and a key. All of it is
 //! made in memory when the lab starts, with ECDSA P-256 keys, dated from now. Knows nothing of servers.
 
+use super::pki;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PublicKeyData as _,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
 use std::{
     fmt,
+    net::SocketAddr,
     time::{Duration, SystemTime},
 };
 
@@ -37,6 +39,16 @@ pub enum Cert {
     UnknownCa,
     /// The leaf alone, which names the place of its issuer's certificate as real ones do.
     MissingIntermediate,
+    /// The leaf alone, which names a place where its issuer's certificate can really be had.
+    MissingIntermediatePublished,
+    /// Nothing, but it demands a stapled OCSP response (RFC 7633).
+    MustStaple,
+    /// Nothing, as far as it goes; it names the lab's OCSP responder of this path ([`super::pki`]).
+    Responder(&'static str),
+    /// Nothing, as far as it goes; it names the lab's revocation list of this path.
+    List(&'static str),
+    /// It is on the lab's revocation list, which it names.
+    Listed,
 }
 
 /// A certificate chain, leaf first, and the leaf's key.
@@ -52,6 +64,8 @@ pub struct Authority {
     root: CertifiedIssuer<'static, KeyPair>,
     intermediate: CertifiedIssuer<'static, KeyPair>,
     stranger: CertifiedIssuer<'static, KeyPair>,
+    /// Where its publications are, once they are.
+    published: Option<SocketAddr>,
 }
 
 impl Authority {
@@ -61,7 +75,12 @@ impl Authority {
         let root = self_signed("edgeprobe lab root");
         let intermediate =
             CertifiedIssuer::signed_by(issuer_params("edgeprobe lab intermediate"), key(), &root).expect(VALID);
-        Self { root, intermediate, stranger: self_signed("some other root") }
+        Self { root, intermediate, stranger: self_signed("some other root"), published: None }
+    }
+
+    /// From now on leaves can name what is published at this address ([`super::pki::serve`]).
+    pub fn publish_at(&mut self, address: SocketAddr) {
+        self.published = Some(address);
     }
 
     /// The root to trust, as PEM.
@@ -84,15 +103,59 @@ impl Authority {
                 vec![params.signed_by(&key, &self.stranger).expect(VALID).into(), self.stranger.der().clone()]
             }
             _ => {
-                params.custom_extensions.push(authority_information_access(ISSUER_LOCATION));
+                self.add_pointers(&mut params, cert);
                 vec![params.signed_by(&key, &self.intermediate).expect(VALID).into(), self.intermediate.der().clone()]
             }
         };
-        let sent = if cert == Cert::MissingIntermediate { 1 } else { chain.len() };
+        let alone = matches!(cert, Cert::MissingIntermediate | Cert::MissingIntermediatePublished);
+        let sent = if alone { 1 } else { chain.len() };
         Identity {
             chain: chain.into_iter().take(sent).collect(),
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         }
+    }
+
+    /// Adds what a leaf says about where its issuer publishes.
+    fn add_pointers(&self, params: &mut CertificateParams, cert: Cert) {
+        let at = |path: &str| self.published.map_or_else(|| ISSUER_LOCATION.into(), |address| pki::url(address, path));
+        let access = match cert {
+            Cert::Responder(path) => authority_information_access(OCSP, &at(path)),
+            Cert::MissingIntermediatePublished => authority_information_access(CA_ISSUERS, &at("/issuer.cer")),
+            _ => authority_information_access(CA_ISSUERS, ISSUER_LOCATION),
+        };
+        params.custom_extensions.push(access);
+        match cert {
+            Cert::MustStaple => params.custom_extensions.push(must_staple()),
+            Cert::List(path) => params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![at(path)] }],
+            Cert::Listed => {
+                params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![at("/crl/list")] }];
+                params.serial_number = Some(SerialNumber::from_slice(pki::REVOKED_SERIAL));
+            }
+            _ => {}
+        }
+    }
+
+    /// The intermediate's certificate, which signs the leaves.
+    pub fn intermediate(&self) -> &CertificateDer<'static> {
+        self.intermediate.der()
+    }
+
+    /// The intermediate, ready to sign.
+    pub(super) fn intermediate_issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.intermediate
+    }
+
+    /// The intermediate's key.
+    pub(super) fn intermediate_key(&self) -> &KeyPair {
+        self.intermediate.key()
+    }
+
+    /// A certificate of the intermediate for this purpose, DER, and its key.
+    pub(super) fn issue(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> (Vec<u8>, KeyPair) {
+        let key = key();
+        let mut params = named(name);
+        params.extended_key_usages = vec![purpose];
+        (params.signed_by(&key, &self.intermediate).expect(VALID).der().to_vec(), key)
     }
 
     /// A client's certificate, signed by the root, and its key: both PEM.
@@ -188,12 +251,20 @@ fn leaf_params(cert: Cert, name: &str) -> CertificateParams {
     params
 }
 
-/// The extension that says where the issuer's certificate is (RFC 5280 section 4.2.2.1), for a short location.
-fn authority_information_access(location: &str) -> CustomExtension {
-    const CA_ISSUERS: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+/// The access methods: the issuer's responder, the issuer's certificate.
+const OCSP: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01];
+const CA_ISSUERS: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+
+/// The extension that says where something of the issuer is (RFC 5280 section 4.2.2.1), for a short location.
+fn authority_information_access(method: [u8; 10], location: &str) -> CustomExtension {
     const URI: u8 = 0x86;
-    let description = [&CA_ISSUERS[..], &der(URI, location.as_bytes())].concat();
+    let description = [&method[..], &der(URI, location.as_bytes())].concat();
     CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], der(0x30, &der(0x30, &description)))
+}
+
+/// The TLS feature extension with the feature that a staple answers (RFC 7633).
+fn must_staple() -> CustomExtension {
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 24], vec![0x30, 3, 2, 1, 5])
 }
 
 /// One DER value with a length of one byte.

@@ -3,45 +3,77 @@
 use super::{Endpoint, Lab};
 use std::fmt::Write;
 
-/// A module: its name, its prober, the block that holds its TLS settings, and further lines of the prober's block.
+/// A module: its name, its prober, the block that holds its TLS settings, and further lines of the prober's block and of
+/// the TLS settings.
 struct Module {
     name: &'static str,
     prober: &'static str,
     tls_block: &'static str,
     lines: &'static [&'static str],
+    tls: &'static [&'static str],
 }
 
 const MODULES: &[Module] = &[
-    Module { name: "https", prober: "http", tls_block: "", lines: &["fail_if_not_ssl: true"] },
-    Module { name: "http", prober: "http", tls_block: "", lines: &[] },
-    Module { name: "https_gzip", prober: "http", tls_block: "", lines: &["compression: gzip"] },
-    Module { name: "wss", prober: "websocket", tls_block: "http_config", lines: &["ping: true"] },
+    Module { name: "https", prober: "http", tls_block: "", lines: &["fail_if_not_ssl: true"], tls: &[] },
+    Module { name: "http", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_gzip", prober: "http", tls_block: "", lines: &["compression: gzip"], tls: &[] },
+    Module { name: "wss", prober: "websocket", tls_block: "http_config", lines: &["ping: true"], tls: &[] },
     Module {
         name: "wss_chat",
         prober: "websocket",
         tls_block: "http_config",
         lines: &["subprotocols: [chat]", "query_response:", "- send: hello", "- expect: hello"],
+        tls: &[],
     },
-    Module { name: "cert", prober: "tls", tls_block: "", lines: &[] },
-    Module { name: "mtls", prober: "http", tls_block: "", lines: &[] },
-    Module { name: "mtls_stranger", prober: "http", tls_block: "", lines: &[] },
-    Module { name: "wss_mtls", prober: "websocket", tls_block: "http_config", lines: &["ping: true"] },
-    Module { name: "pinned", prober: "http", tls_block: "", lines: &[] },
-    Module { name: "pinned_other", prober: "http", tls_block: "", lines: &[] },
-    Module { name: "tls13", prober: "http", tls_block: "", lines: &[] },
-    Module { name: "starttls_smtp", prober: "tls", tls_block: "", lines: &["starttls: smtp"] },
-    Module { name: "starttls_imap", prober: "tls", tls_block: "", lines: &["starttls: imap"] },
-    Module { name: "starttls_pop3", prober: "tls", tls_block: "", lines: &["starttls: pop3"] },
-    Module { name: "starttls_ftp", prober: "tls", tls_block: "", lines: &["starttls: ftp"] },
-    Module { name: "starttls_ldap", prober: "tls", tls_block: "", lines: &["starttls: ldap"] },
-    Module { name: "starttls_postgres", prober: "tls", tls_block: "", lines: &["starttls: postgres"] },
-    Module { name: "starttls_mysql", prober: "tls", tls_block: "", lines: &["starttls: mysql"] },
-    Module { name: "starttls_xmpp", prober: "tls", tls_block: "", lines: &["starttls: xmpp"] },
+    Module { name: "cert", prober: "tls", tls_block: "", lines: &[], tls: &[] },
+    Module {
+        name: "https_staple",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["revocation: {require_staple: true}"],
+    },
+    Module {
+        name: "https_revocation_soft",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["revocation: {ocsp: soft, crl: soft, allow_private: true}"],
+    },
+    Module {
+        name: "https_revocation_hard",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["revocation: {ocsp: hard, crl: hard, allow_private: true}"],
+    },
+    Module {
+        name: "https_fetch_issuers",
+        prober: "http",
+        tls_block: "",
+        lines: &[],
+        tls: &["fetch_missing_issuers: true", "revocation: {allow_private: true}"],
+    },
+    Module { name: "mtls", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "mtls_stranger", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "wss_mtls", prober: "websocket", tls_block: "http_config", lines: &["ping: true"], tls: &[] },
+    Module { name: "pinned", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "pinned_other", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "tls13", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "starttls_smtp", prober: "tls", tls_block: "", lines: &["starttls: smtp"], tls: &[] },
+    Module { name: "starttls_imap", prober: "tls", tls_block: "", lines: &["starttls: imap"], tls: &[] },
+    Module { name: "starttls_pop3", prober: "tls", tls_block: "", lines: &["starttls: pop3"], tls: &[] },
+    Module { name: "starttls_ftp", prober: "tls", tls_block: "", lines: &["starttls: ftp"], tls: &[] },
+    Module { name: "starttls_ldap", prober: "tls", tls_block: "", lines: &["starttls: ldap"], tls: &[] },
+    Module { name: "starttls_postgres", prober: "tls", tls_block: "", lines: &["starttls: postgres"], tls: &[] },
+    Module { name: "starttls_mysql", prober: "tls", tls_block: "", lines: &["starttls: mysql"], tls: &[] },
+    Module { name: "starttls_xmpp", prober: "tls", tls_block: "", lines: &["starttls: xmpp"], tls: &[] },
     Module {
         name: "scan",
         prober: "tls_scan",
         tls_block: "",
         lines: &["fail_if_accepted: [SSL 3.0, TLS 1.0, TLS 1.1]", "fail_if_not_accepted: [TLS 1.3]"],
+        tls: &[],
     },
 ];
 
@@ -112,6 +144,9 @@ impl Module {
             8
         };
         add(yaml, inner, "tls_config:");
+        for line in self.tls {
+            add(yaml, inner + 2, line);
+        }
         for line in [text("ca", lab.ca_pem()), tls_settings(self.name, lab)].concat() {
             add(yaml, inner + 2, &line);
         }

@@ -10,7 +10,9 @@ mod catalogue;
 mod demo;
 pub mod http;
 mod listener;
+pub mod ocsp;
 pub mod old;
+pub mod pki;
 pub mod raw;
 pub mod starttls;
 pub mod tls;
@@ -33,13 +35,16 @@ pub struct Lab {
     client_pem: (String, String),
     endpoints: Vec<Endpoint>,
     logs: BTreeMap<&'static str, Log>,
+    pki: Listener,
     _running: Vec<catalogue::Running>,
 }
 
 impl Lab {
     /// Makes the certificates and starts every endpoint.
     pub async fn start() -> io::Result<Self> {
-        let ca = Authority::new();
+        let mut ca = Authority::new();
+        let pki = pki::serve(&ca).await?;
+        ca.publish_at(pki.address());
         let started = catalogue::start(&ca).await?;
         Ok(Self {
             ca_pem: ca.root_pem(),
@@ -47,6 +52,7 @@ impl Lab {
             ca,
             endpoints: started.endpoints,
             logs: started.logs,
+            pki,
             _running: started.running,
         })
     }
@@ -89,6 +95,11 @@ impl Lab {
     #[track_caller]
     fn log(&self, name: &str) -> Option<&Log> {
         self.logs.get(self.endpoint(name).name)
+    }
+
+    /// The authority's responder, lists and certificates.
+    pub fn pki(&self) -> &Listener {
+        &self.pki
     }
 
     /// Signs certificates for a test's own servers.

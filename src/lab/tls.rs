@@ -1,7 +1,10 @@
 //! The lab's TLS servers: takes a certificate kind and how to speak, gives a stream per connection. A handshake that
 //! fails ends with its alert delivered. Knows nothing of what is said inside.
 
-use super::ca::{Authority, Cert, Identity};
+use super::{
+    ca::{Authority, Cert, Identity},
+    ocsp::{self, Staple},
+};
 use rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -33,12 +36,21 @@ pub struct Tls {
     pub client_cert: ClientCert,
     /// Whether it serves no other SNI than its own names.
     pub strict_sni: bool,
+    /// The OCSP response it staples.
+    pub staple: Option<Staple>,
 }
 
 impl Tls {
-    /// TLS 1.2 and 1.3, HTTP/1.1, any SNI, no client certificate.
+    /// TLS 1.2 and 1.3, HTTP/1.1, any SNI, no client certificate, no staple.
     pub const fn new(cert: Cert) -> Self {
-        Self { cert, versions: Versions::Both, h2: false, client_cert: ClientCert::Ignored, strict_sni: false }
+        Self {
+            cert,
+            versions: Versions::Both,
+            h2: false,
+            client_cert: ClientCert::Ignored,
+            strict_sni: false,
+            staple: None,
+        }
     }
 }
 
@@ -95,7 +107,11 @@ impl ServerTls {
             let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
             builder.with_client_cert_verifier(verifier.build().expect("there is a root"))
         };
-        let keys = names.iter().map(|name| (name.as_str(), certified_key(ca.identity(tls.cert, name), &provider)));
+        let keys = names.iter().map(|name| {
+            let identity = ca.identity(tls.cert, name);
+            let staple = tls.staple.map(|kind| ocsp::staple(ca, &identity.chain[0], kind));
+            (name.as_str(), CertifiedKey { ocsp: staple, ..certified_key(identity, &provider) })
+        });
         let mut config = if tls.strict_sni {
             builder.with_cert_resolver(by_sni(keys))
         } else {

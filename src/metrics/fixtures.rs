@@ -2,10 +2,10 @@
 
 use super::Own;
 use crate::model::{
-    Answer, BigHello, Body, Certificate, CipherClass, CipherList, Confidence, Failure, Finding, Hop, Hsts, HttpFacts,
-    HttpModule, IpPreference, Job, Lookup, Module, ModuleName, PathFacts, Phase, PhaseTimes, ProbeReport, Prober,
-    Reason, Retry, ScanFacts, TlsFacts, TlsGroup, TlsModule, TlsOptions, TlsVersion, TrustFacts, Verdict,
-    WebSocketFacts, WebSocketModule,
+    Answer, BigHello, Body, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, Hop, Hsts,
+    HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts, Phase,
+    PhaseTimes, ProbeReport, Prober, Reason, Retry, RevocationFacts, ScanFacts, TlsFacts, TlsGroup, TlsModule,
+    TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
 };
 use http::Method;
 use std::{
@@ -172,6 +172,28 @@ fn finding(known: bool) -> Finding {
     }
 }
 
+/// A stapled response says that the leaf is revoked; the issuer's list was consulted, too.
+pub(super) fn revoked() -> ProbeReport {
+    let mut hop = hop("https://revoked.example/", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Tls, 21)]);
+    let reason = (Reason::CertRevoked, "revoked 3 days ago".to_owned());
+    let mut tls = tls(Verdict { revocation: Some(Err(reason)), ..good() });
+    tls.ocsp_stapled = true;
+    tls.revocation = RevocationFacts {
+        must_staple: true,
+        staple: Some(OcspFacts {
+            this_update: Some(1_792_990_000),
+            next_update: Some(1_793_600_000),
+            revoked_at: Some(1_792_740_000),
+            reason: Some("key_compromise"),
+            ..OcspFacts::nothing(OcspStatus::Revoked, "revoked 3 days ago")
+        }),
+        responder: Some(OcspFacts::nothing(OcspStatus::Unreachable, "it gave no answer in time")),
+        crl: Some(CrlFacts { next_update: Some(1_793_700_000), answered: true, problem: String::new() }),
+    };
+    hop.tls = Some(tls);
+    failed(report("https_2xx", http(), vec![hop]), Phase::Tls, Reason::CertRevoked)
+}
+
 /// The exporter after a failed reload.
 pub(super) fn own() -> Own {
     Own {
@@ -275,6 +297,7 @@ fn tls(verdict: Verdict) -> TlsFacts {
         chain: [leaf(), intermediate()].into(),
         ocsp_stapled: false,
         verdict: Some(verdict),
+        revocation: RevocationFacts::default(),
     }
 }
 

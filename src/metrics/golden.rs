@@ -84,6 +84,11 @@ fn a_scan_of_an_old_server() {
 }
 
 #[test]
+fn a_revoked_certificate() {
+    assert_probe("revoked", &fixtures::revoked());
+}
+
+#[test]
 fn scheduled_series_with_totals() {
     let (ok, refused) = (fixtures::https_ok(), fixtures::refused());
     let mut tally = Tally::default();

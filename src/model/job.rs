@@ -25,6 +25,8 @@ pub const RESERVED_LABELS: &[&str] = &[
     "issuer",
     "subjectalternative",
     "serialnumber",
+    "source",
+    "status",
     "le",
     "quantile",
 ];

@@ -8,6 +8,7 @@ mod job;
 mod module;
 mod phase;
 mod report;
+mod revocation;
 mod scan;
 mod secret;
 mod tally;
@@ -26,6 +27,7 @@ pub use phase::{Phase, PhaseTimes};
 pub use report::{
     Certificate, CheckResult, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, TlsFacts, Verdict, WebSocketFacts,
 };
+pub use revocation::{CrlFacts, OcspFacts, OcspStatus, Online, RevocationFacts, RevocationPolicy};
 pub use scan::{
     Answer, BigHello, CipherClass, CipherList, Confidence, Finding, ScanFacts, ScanItem, ScanProfile, TlsGroup,
     TlsScanModule,

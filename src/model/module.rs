@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::{Secret, TlsScanModule};
+use super::{RevocationPolicy, Secret, TlsScanModule};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -250,6 +250,10 @@ pub struct TlsOptions {
     pub min_version: TlsVersion,
     /// The newest version to offer.
     pub max_version: TlsVersion,
+    /// How the leaf's revocation is looked into.
+    pub revocation: RevocationPolicy,
+    /// Whether issuers that the server did not send are fetched, to tell an incomplete chain from an unknown issuer.
+    pub fetch_missing_issuers: bool,
 }
 
 impl Default for TlsOptions {
@@ -262,6 +266,8 @@ impl Default for TlsOptions {
             server_name: None,
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
+            revocation: RevocationPolicy::default(),
+            fetch_missing_issuers: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Facts are stored as soon as they are known and stay whatever fails later.
 
-use super::{Failure, Job, Module, PhaseTimes, Reason, ScanFacts, TlsVersion};
+use super::{Failure, Job, Module, PhaseTimes, Reason, RevocationFacts, ScanFacts, TlsVersion};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -149,6 +149,8 @@ pub struct TlsFacts {
     pub ocsp_stapled: bool,
     /// The checks; `None` when no certificate came.
     pub verdict: Option<Verdict>,
+    /// What was learned about the leaf's revocation.
+    pub revocation: RevocationFacts,
 }
 
 /// One check's outcome: fine, or a reason and the words for a person.

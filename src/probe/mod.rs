@@ -8,6 +8,7 @@ pub(crate) mod fuzzing;
 mod http;
 mod pipeline;
 mod resolve;
+mod revocation;
 mod route;
 mod run;
 mod scan;

@@ -26,8 +26,6 @@ use std::{
 
 /// Redirects followed; blackbox's limit.
 const MAX_REDIRECTS: usize = 10;
-/// How long a server may take to refuse a client certificate after a TLS 1.3 handshake.
-const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a server may take to answer our WebSocket close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -101,8 +99,7 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
     if let Some(protocol) = ready.module.prober.starttls() {
         wire = run.phase(Phase::Tls, starttls::upgrade(wire, protocol, &route.server_name)).await?;
     }
-    let patience = REFUSAL_PATIENCE.min(run.remaining() / 2);
-    let outcome = run.phase(Phase::Tls, attempt.handshake(wire, patience)).await;
+    let outcome = run.phase(Phase::Tls, attempt.handshake(wire, run.deadline())).await;
     run.hop().tls = Some(attempt.facts());
     Ok(Connection { wire: outcome?, tls: Some(attempt) })
 }

@@ -82,6 +82,11 @@ impl Run {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// When the probe is cut off.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// When the probe began (wall clock).
     pub(super) fn started(&self) -> SystemTime {
         self.report.started
@@ -105,6 +110,21 @@ impl Run {
 #[expect(clippy::disallowed_methods, reason = "the one place that cuts off")]
 pub(super) async fn at_most<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, future).await.ok()
+}
+
+/// The outcome of `future`, or `None` when it was not there by `deadline`.
+#[expect(clippy::disallowed_methods, reason = "the one place that cuts off")]
+pub(super) async fn until<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    timeout_at(deadline, future).await.ok()
+}
+
+/// By when a side task has to be done that must not cost the probe its deadline: a third of what is left of it, at most
+/// `cap` from now.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub(super) fn share(deadline: Option<Instant>, cap: Duration) -> Instant {
+    let now = Instant::now();
+    let third = deadline.map(|deadline| deadline.saturating_duration_since(now) / 3);
+    now + third.map_or(cap, |third| third.min(cap))
 }
 
 /// Names the failure of a stage that ended with `error`.

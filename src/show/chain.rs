@@ -1,7 +1,7 @@
 //! The presented certificates and the verdict on them, as indented lines.
 
 use super::{text::visible, time::days_left, time::utc};
-use crate::model::{Certificate, CheckResult, TlsFacts, Verdict};
+use crate::model::{Certificate, CheckResult, RevocationFacts, TlsFacts, Verdict};
 use std::fmt::Write as _;
 
 /// More names of one certificate are counted, not listed.
@@ -35,9 +35,10 @@ pub(super) fn chain_lines(tls: &TlsFacts, now: i64, indent: &str) -> String {
 /// Every check that was made, each fine or with its reason.
 pub(super) fn verdict_lines(verdict: &Verdict, indent: &str) -> String {
     let mut out = String::new();
+    let width = checks(verdict).map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, check) in checks(verdict) {
         let outcome = check.as_ref().err().map_or("ok".into(), |(reason, why)| format!("{reason}: {}", visible(why)));
-        line(&mut out, indent, &format!("{name:<8}  {outcome}"));
+        line(&mut out, indent, &format!("{name:<width$}  {outcome}"));
     }
     if verdict.failure().is_some() && verdict.refusal().is_none() {
         line(&mut out, indent, "          (ignored: the module has insecure_skip_verify)");
@@ -55,6 +56,30 @@ pub(super) fn checks(verdict: &Verdict) -> impl Iterator<Item = (&'static str, &
     ];
     let on_request = [("revocation", verdict.revocation.as_ref()), ("pin", verdict.pin.as_ref())];
     always.into_iter().chain(on_request.into_iter().filter_map(|(name, check)| Some((name, check?))))
+}
+
+/// What was learned about revocation: one line per source, each with its name.
+pub(super) fn revocation(facts: &RevocationFacts) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if facts.must_staple {
+        lines.push(("must-staple", "the certificate demands a stapled OCSP response".to_owned()));
+    }
+    for (source, response) in facts.responses() {
+        let name = if source == "staple" { "OCSP staple" } else { "OCSP responder" };
+        let from = response.this_update.map(|from| format!(", from {}", utc(from)));
+        let to = response.next_update.map(|to| format!(" to {}", utc(to)));
+        let problem = Some(format!(": {}", response.problem)).filter(|_| !response.problem.is_empty());
+        let parts = [Some(response.status.as_str().to_owned()), from, to, problem];
+        lines.push((name, parts.into_iter().flatten().collect()));
+    }
+    if let Some(crl) = &facts.crl {
+        let words = match crl.next_update {
+            Some(next) => format!("covers the certificate, next one due {}", utc(next)),
+            None => format!("no answer: {}", crl.problem),
+        };
+        lines.push(("CRL", words));
+    }
+    lines
 }
 
 /// The names a certificate is for, or `None` when it has none.

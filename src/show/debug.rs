@@ -219,6 +219,9 @@ fn tell_tls(story: &mut Story, tls: &TlsFacts) {
             .with_some("alpn", tls.alpn.as_ref())
             .with("certificates", tls.chain.len())
     });
+    for (source, words) in chain::revocation(&tls.revocation) {
+        story.say(Level::INFO, "Revocation information", |line| line.with("source", source).with("detail", words));
+    }
     let Some(verdict) = &tls.verdict else { return };
     for (name, check) in chain::checks(verdict) {
         match check {

@@ -2,7 +2,8 @@
 
 use crate::model::{
     Body, Certificate, Failure, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, Phase,
-    ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict, WebSocketModule,
+    ProbeReport, Prober, Reason, Retry, RevocationFacts, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict,
+    WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -80,6 +81,7 @@ fn tls() -> TlsFacts {
             paths: None,
             ignored: false,
         }),
+        revocation: RevocationFacts::default(),
     }
 }
 

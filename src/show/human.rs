@@ -141,6 +141,13 @@ fn handshake(out: &mut Lines, tls: &TlsFacts, now: i64) {
         out.push("  checks");
         out.0.push_str(&chain::verdict_lines(verdict, "    "));
     }
+    let revocation = chain::revocation(&tls.revocation);
+    if !revocation.is_empty() {
+        out.push("  revocation");
+        for (source, words) in revocation {
+            out.push(&format!("    {source:<14}  {}", visible(&words)));
+        }
+    }
     if !tls.chain.is_empty() {
         out.push("  chain");
         out.0.push_str(&chain::chain_lines(tls, now, "    "));
@@ -175,7 +182,7 @@ impl Lines {
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::model::Reason;
+    use crate::model::{CrlFacts, OcspFacts, OcspStatus, Reason, RevocationFacts};
 
     #[test]
     fn a_success_reads_from_verdict_to_command() {
@@ -233,6 +240,32 @@ repeat it with
             assert!(page.contains(part), "{part} is missing in:\n{page}");
         }
         assert!(!page.contains("hunter2"));
+    }
+
+    #[test]
+    fn what_was_learned_about_revocation_has_a_line_per_source() {
+        let mut report = fixture::success();
+        let tls = report.hops[0].tls.as_mut().unwrap();
+        tls.revocation = RevocationFacts {
+            must_staple: true,
+            staple: Some(OcspFacts {
+                this_update: Some(fixture::NOW - 86_400),
+                next_update: Some(fixture::NOW + 86_400),
+                ..OcspFacts::nothing(OcspStatus::Good, "")
+            }),
+            responder: Some(OcspFacts::nothing(OcspStatus::Unreachable, "no answer\n")),
+            crl: Some(CrlFacts { problem: "outdated".into(), ..CrlFacts::default() }),
+        };
+        tls.verdict.as_mut().unwrap().revocation = Some(Ok(()));
+        let page = human(&report);
+        let expected = "    revocation  ok
+  revocation
+    must-staple     the certificate demands a stapled OCSP response
+    OCSP staple     good, from 2026-01-01 00:00:00 UTC to 2026-01-03 00:00:00 UTC
+    OCSP responder  unreachable: no answer\\n
+    CRL             no answer: outdated
+";
+        assert!(page.contains(expected), "{page}");
     }
 
     #[test]

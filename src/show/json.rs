@@ -1,7 +1,10 @@
 //! The whole report as JSON with stable keys: seconds and Unix times as numbers, absent facts as null, no secrets.
 
 use super::{chain, curl, remedy, scan, unix_seconds};
-use crate::model::{Certificate, Failure, Hop, HttpFacts, PhaseTimes, ProbeReport, TlsFacts, Verdict, WebSocketFacts};
+use crate::model::{
+    Certificate, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, TlsFacts, Verdict,
+    WebSocketFacts,
+};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -68,8 +71,33 @@ fn tls(tls: &TlsFacts) -> Value {
         "client_cert_requested": tls.client_cert_requested,
         "client_cert_not_after": tls.client_cert_not_after,
         "ocsp_stapled": tls.ocsp_stapled,
+        "revocation": revocation(&tls.revocation),
         "verdict": tls.verdict.as_ref().map(verdict),
         "chain": tls.chain.iter().map(certificate).collect::<Vec<_>>(),
+    })
+}
+
+fn revocation(facts: &RevocationFacts) -> Value {
+    let response = |facts: &OcspFacts| {
+        json!({
+            "status": facts.status.as_str(),
+            "produced_at": facts.produced_at,
+            "this_update": facts.this_update,
+            "next_update": facts.next_update,
+            "revoked_at": facts.revoked_at,
+            "reason": facts.reason,
+            "problem": facts.problem,
+        })
+    };
+    json!({
+        "must_staple": facts.must_staple,
+        "staple": facts.staple.as_ref().map(response),
+        "responder": facts.responder.as_ref().map(response),
+        "crl": facts.crl.as_ref().map(|crl| json!({
+            "answered": crl.answered,
+            "next_update": crl.next_update,
+            "problem": crl.problem,
+        })),
     })
 }
 

@@ -7,6 +7,7 @@
 mod client;
 mod http;
 mod job;
+mod revocation;
 mod tls;
 mod tls_scan;
 mod web;

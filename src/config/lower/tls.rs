@@ -3,7 +3,7 @@
 use super::super::error::{At, Findings, Wrong, wrong};
 use super::super::raw::{Masked, RawTls, RawTlsConfig};
 use super::super::value;
-use super::{duration_or, each, file, ip, later, no_duplicates, optional};
+use super::{duration_or, each, file, ip, later, no_duplicates, optional, revocation};
 use crate::model::{ClientIdentity, Pin, SecretText, TextSource, TlsModule, TlsOptions, TlsVersion, Trust};
 
 /// The `tls` block.
@@ -39,6 +39,10 @@ pub(super) fn options(raw: Option<&RawTlsConfig>, at: &At, findings: &mut Findin
         findings.take(&at.key("server_name"), server_name(name));
     }
     versions(raw, &mut options, &at, findings);
+    options.fetch_missing_issuers = raw.fetch_missing_issuers.unwrap_or_default();
+    if let Some(block) = &raw.revocation {
+        options.revocation = revocation::block(block, &at.key("revocation"), findings);
+    }
     options
 }
 

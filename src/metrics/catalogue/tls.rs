@@ -2,7 +2,7 @@
 
 use super::{Metric, Read::Probe};
 use crate::metrics::Samples;
-use crate::model::{Certificate, ProbeReport, ProberKind, TlsFacts, Verdict};
+use crate::model::{Certificate, OcspFacts, ProbeReport, ProberKind, RevocationFacts, TlsFacts, Verdict};
 
 pub(super) const PROBER: &[Metric] =
     &[Metric::gauge("probe_tls_duration_seconds", "Duration of the TLS probe by phase", Probe(super::phase_times))
@@ -51,10 +51,13 @@ pub(super) const FACTS: &[Metric] = &[
     .absent(NO_HANDSHAKE),
     Metric::gauge(
         "probe_tls_verified",
-        "Whether the certificate passed each check: its dates, its chain to a trusted root, its name",
+        "Whether the certificate passed each check: its dates, its chain to a trusted root, its name, its revocation",
         Probe(verified),
     )
-    .note("`check` is `validity`, `chain`, `name` or, where the module has pins, `pin`; none stops the next")
+    .note(
+        "`check` is `validity`, `chain`, `name`, where it is known or had to be `revocation`, and where the module has \
+         pins `pin`; none stops the next",
+    )
     .labels(&["check"])
     .absent(NO_CERTIFICATE),
     Metric::gauge(
@@ -99,6 +102,47 @@ pub(super) const FACTS: &[Metric] = &[
     )
     .absent("the leaf certificate names no OCSP responder and nothing was stapled"),
     Metric::gauge(
+        "probe_tls_ocsp_response_info",
+        "What each OCSP response for the leaf certificate is worth",
+        Probe(|report, out| responses(report).for_each(|(source, facts)| out.info(&[source, facts.status.as_str()]))),
+    )
+    .note("`source` is `staple` or `responder`; `status` is `good`, `revoked` or `unknown` where the response is believed, else what is wrong with it")
+    .labels(&["source", "status"])
+    .absent(NO_RESPONSE),
+    Metric::gauge(
+        "probe_tls_ocsp_this_update_timestamp_seconds",
+        "When the status in an OCSP response was known to be right",
+        Probe(|report, out| ocsp_time(report, out, |facts| facts.this_update)),
+    )
+    .labels(&["source"])
+    .absent(NO_RESPONSE),
+    Metric::gauge(
+        "probe_tls_ocsp_next_update_timestamp_seconds",
+        "When a newer OCSP response should be there",
+        Probe(|report, out| ocsp_time(report, out, |facts| facts.next_update)),
+    )
+    .labels(&["source"])
+    .absent("no OCSP response for the leaf certificate could be read, or it does not tell"),
+    Metric::gauge(
+        "probe_tls_ocsp_revoked_timestamp_seconds",
+        "Since when the leaf certificate is revoked, as an OCSP response says",
+        Probe(|report, out| ocsp_time(report, out, |facts| facts.revoked_at)),
+    )
+    .labels(&["source"])
+    .absent("no OCSP response says that it is revoked"),
+    Metric::gauge(
+        "probe_tls_must_staple",
+        "Whether the leaf certificate demands a stapled OCSP response",
+        Probe(|report, out| out.put_known(report.tls().filter(|tls| !tls.chain.is_empty()).map(|tls| tls.revocation.must_staple))),
+    )
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_tls_crl_next_update_timestamp_seconds",
+        "When the revocation list that covers the leaf certificate will be replaced",
+        Probe(|report, out| out.put_known(revocation(report).and_then(|facts| facts.crl.as_ref()?.next_update))),
+    )
+    .absent("no revocation list was consulted, or none covers it"),
+    Metric::gauge(
         "probe_tls_client_cert_requested",
         "Whether the server asked for a client certificate",
         Probe(|report, out| out.put_known(report.tls().and_then(|tls| tls.client_cert_requested))),
@@ -115,6 +159,21 @@ pub(super) const FACTS: &[Metric] = &[
 const NO_HANDSHAKE: &str = "no handshake was begun; a scan completes none";
 const NOT_NEGOTIATED: &str = "the handshake did not get that far";
 const NO_CERTIFICATE: &str = "the server sent no certificate";
+const NO_RESPONSE: &str = "no OCSP response came, stapled or from the responder";
+
+fn revocation(report: &ProbeReport) -> Option<&RevocationFacts> {
+    report.tls().map(|tls| &tls.revocation)
+}
+
+fn responses(report: &ProbeReport) -> impl Iterator<Item = (&'static str, &OcspFacts)> {
+    revocation(report).into_iter().flat_map(RevocationFacts::responses)
+}
+
+fn ocsp_time(report: &ProbeReport, out: &mut Samples, read: fn(&OcspFacts) -> Option<i64>) {
+    for (source, time) in responses(report).filter_map(|(source, facts)| Some((source, read(facts)?))) {
+        out.put_with(&[source], time);
+    }
+}
 
 fn chain(report: &ProbeReport) -> &[Certificate] {
     report.tls().map_or(&[], |tls| &tls.chain)
@@ -144,6 +203,9 @@ fn verified(report: &ProbeReport, out: &mut Samples) {
         out.put_with(&["validity"], verdict.validity.is_ok());
         out.put_with(&["chain"], verdict.chain.is_ok());
         out.put_with(&["name"], verdict.name.is_ok());
+        if let Some(revocation) = &verdict.revocation {
+            out.put_with(&["revocation"], revocation.is_ok());
+        }
         if let Some(pin) = &verdict.pin {
             out.put_with(&["pin"], pin.is_ok());
         }

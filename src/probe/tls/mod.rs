@@ -5,6 +5,7 @@
 
 mod facts;
 mod files;
+mod further;
 mod identity;
 mod keylog;
 mod name;
@@ -20,16 +21,20 @@ mod witness;
 pub use files::Fingerprint;
 pub(crate) use keylog::key_log_of_environment;
 pub(crate) use setup::{Loading, TlsSetup, warm_up};
+pub(super) use verdict::span;
 
 use super::{
-    run::{StageError, at_most},
+    run::{StageError, share, until},
     wire::{Wire, reason_of_io},
 };
 use crate::model::{Certificate, Reason, TlsFacts, TlsVersion};
 use rustls::{AlertDescription, ClientConfig, Error as TlsFault, PeerIncompatible, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::Instant,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use watched::Watched;
 use witness::Witness;
@@ -38,6 +43,9 @@ use witness::Witness;
 pub(super) fn certificate(der: &[u8]) -> Option<Certificate> {
     facts::read(der)
 }
+
+/// How long a server may take to refuse a client certificate after a TLS 1.3 handshake.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One handshake: made ready, then under way, then done.
 pub(super) struct Attempt {
@@ -73,18 +81,22 @@ impl Attempt {
 
     /// Completes the handshake and passes the one gate to the stream: the verdict.
     ///
-    /// Where a client certificate was asked for, also waits, at most `patience`, for what TLS 1.3 tells late: that it was
-    /// missing or refused (RFC 8446 section 4.4.2.4). Whoever writes first may lose that word to a reset.
-    pub(super) async fn handshake(&self, wire: Wire, patience: Duration) -> Result<Wire, TlsError> {
+    /// Where a client certificate was asked for, also waits a little for what TLS 1.3 tells late: that it was missing or
+    /// refused (RFC 8446 section 4.4.2.4). Whoever writes first may lose that word to a reset.
+    ///
+    /// What takes asking others, such as an OCSP responder, happens in between, in a share of the time until `deadline`.
+    pub(super) async fn handshake(&self, wire: Wire, deadline: Instant) -> Result<Wire, TlsError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let outcome = connector.connect(self.name.clone(), wire).await;
         let mut stream = outcome.map_err(|error| self.handshake_failure(error))?;
         self.note(&stream);
+        self.look_further(stream.get_ref().1.peer_certificates(), deadline).await;
         self.admit()?;
         let asked = self.witness.seen().client_cert_requested == Some(true);
         let early = if asked && self.witness.seen().version == Some(TlsVersion::Tls13) {
             // Silence means that nothing was refused.
-            let settled = at_most(patience, settled(&mut stream)).await.unwrap_or(Ok(None));
+            let settled = until(share(Some(deadline), REFUSAL_PATIENCE), settled(&mut stream)).await;
+            let settled = settled.unwrap_or(Ok(None));
             settled.map_err(|error| self.handshake_failure(error))?
         } else {
             None

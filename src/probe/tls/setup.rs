@@ -8,6 +8,7 @@ use super::{
     witness::{ClientAuth, Witness},
 };
 use crate::model::{Module, Pin, TlsFacts, TlsVersion};
+use crate::probe::revocation::Checks;
 use rustls::{
     ClientConfig, KeyLog, SupportedProtocolVersion,
     client::Resumption,
@@ -58,6 +59,9 @@ pub(crate) struct TlsSetup {
 pub(super) struct Trusted {
     pub(super) roots: Arc<Roots>,
     pub(super) pins: Arc<[Pin]>,
+    pub(super) checks: Arc<Checks>,
+    /// Whether issuers that the server did not send are fetched.
+    pub(super) fetch_issuers: bool,
     /// The verdict is exported but stops nothing, unless there are pins.
     pub(super) ignore_verdict: bool,
 }
@@ -72,11 +76,19 @@ impl TlsSetup {
         let roots = roots.map_err(|faults| errors.extend(faults)).unwrap_or_default();
         let identity = options.identity.as_ref().map(|from| Identity::load(from, files, &PROVIDER)).transpose();
         let identity = identity.map_err(|error| errors.push(error)).unwrap_or_default();
+        let checks = Checks::new(&options.revocation, |path| files.read(path))
+            .map_err(|problem| errors.push(TlsSetupError { key: "revocation.crl_files", problem }))
+            .unwrap_or_default();
         if !errors.is_empty() {
             return Err(errors);
         }
-        let trust =
-            Trusted { roots, pins: options.pins.as_slice().into(), ignore_verdict: options.insecure_skip_verify };
+        let trust = Trusted {
+            roots,
+            pins: options.pins.as_slice().into(),
+            checks: Arc::new(checks),
+            fetch_issuers: options.fetch_missing_issuers,
+            ignore_verdict: options.insecure_skip_verify,
+        };
         let placeholder = witness(&trust, None, TlsFacts::default());
         let mut base = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_protocol_versions(&versions(options.min_version, options.max_version))

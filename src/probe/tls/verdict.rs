@@ -232,7 +232,7 @@ fn names_of(leaf: &Certificate) -> String {
 }
 
 /// A time span as a person says it.
-fn span(seconds: i64) -> String {
+pub(in crate::probe) fn span(seconds: i64) -> String {
     let (count, unit) = match seconds {
         ..60 => (seconds, "second"),
         60..3600 => (seconds / 60, "minute"),

@@ -6,6 +6,7 @@
 
 use super::{facts, pins, setup::Trusted, verdict::Evidence};
 use crate::model::{CheckResult, Reason, TlsFacts, TlsVersion, Verdict};
+use crate::probe::revocation::{Chain, Findings};
 use rustls::{
     AlertDescription, DigitallySignedStruct, Error, SignatureScheme,
     client::{
@@ -90,13 +91,17 @@ impl ServerCertVerifier for Witness {
             now,
             algorithms: self.algorithms.all,
         };
+        let around =
+            Chain { presented: &presented, anchors: self.trust.roots.anchors(), algorithms: self.algorithms.all, now };
+        let Findings { facts, check } = self.trust.checks.offline(&around, staple);
         let pin = pins::check(&self.trust.pins, &evidence);
-        let verdict = Verdict { ignored: self.trust.ignore_verdict, pin, ..evidence.judge() };
+        let verdict = Verdict { ignored: self.trust.ignore_verdict, revocation: check, pin, ..evidence.judge() };
         // The proof comes later.
         let known = self.stop_if_refused(&Verdict { proof: Ok(()), ..verdict.clone() });
         let mut seen = self.seen();
         seen.chain = chain.into();
         seen.ocsp_stapled = !staple.is_empty();
+        seen.revocation = facts;
         seen.verdict = Some(verdict);
         known.map(|()| ServerCertVerified::assertion())
     }
