@@ -75,6 +75,13 @@ const MODULES: &[Module] = &[
         lines: &["fail_if_accepted: [SSL 3.0, TLS 1.0, TLS 1.1]", "fail_if_not_accepted: [TLS 1.3]"],
         tls: &[],
     },
+    Module {
+        name: "scan_smtp",
+        prober: "tls_scan",
+        tls_block: "",
+        lines: &["starttls: smtp", "profile: intermediate"],
+        tls: &[],
+    },
 ];
 
 /// Further keys of a module's `tls_config`.
@@ -128,7 +135,7 @@ impl Module {
     fn write(&self, yaml: &mut String, lab: &Lab) {
         add(yaml, 2, &format!("{}:", self.name));
         add(yaml, 4, &format!("prober: {}", self.prober));
-        add(yaml, 4, if self.scans() { "timeout: 10s" } else { "timeout: 2s" });
+        add(yaml, 4, if self.scans() { "timeout: 4s" } else { "timeout: 2s" });
         add(yaml, 4, &format!("{}:", self.prober));
         add(yaml, 6, "preferred_ip_protocol: ip4");
         for line in self.lines {

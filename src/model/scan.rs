@@ -11,7 +11,7 @@ pub struct TlsScanModule {
     pub ip: IpPreference,
     /// Only `server_name` is set: a scan verifies nothing.
     pub tls: TlsOptions,
-    /// What to speak before TLS.
+    /// What to speak before TLS, on every connection.
     pub starttls: Option<StartTls>,
     /// List every accepted cipher suite.
     pub list_ciphers: bool,
@@ -58,11 +58,11 @@ pub enum ScanProfile {
     Old,
 }
 
-/// Cipher suites that a policy judges alike. All but the first say something about TLS 1.2 and older only.
+/// Cipher suites of TLS 1.2 and older that a policy judges alike.
 #[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CipherClass {
-    /// TLS 1.2's ECDHE and DHE suites with GCM, CCM or `ChaCha20`: what TLS 1.3 has nothing else of.
+    /// TLS 1.2's ECDHE and DHE suites with GCM, CCM or `ChaCha20`: TLS 1.3 has nothing else.
     ForwardSecretAead,
     /// ECDHE and DHE with a block cipher in CBC mode.
     ForwardSecretCbc,
@@ -206,7 +206,7 @@ impl fmt::Display for Answer {
 #[derive(Clone, Copy, Debug, Eq, IntoStaticStr, Ord, PartialEq, PartialOrd)]
 #[strum(serialize_all = "lowercase")]
 pub enum Confidence {
-    /// Nothing was concluded.
+    /// As medium, but with an alert that servers send for other reasons too; or nothing was concluded.
     Low,
     /// Two different hellos were refused, while others were answered before and after.
     Medium,

@@ -16,8 +16,8 @@ pub(crate) enum Opinion {
     Yes(String),
     /// Refused, as the server itself says.
     No(String),
-    /// Refused, but perhaps for something else in the hello.
-    Doubtful(String),
+    /// Refused, but perhaps for something else in the hello; and how sure a second refusal makes it.
+    Doubtful(Confidence, String),
     /// Nothing.
     Unclear(String),
 }
@@ -25,7 +25,7 @@ pub(crate) enum Opinion {
 impl Opinion {
     /// Whether a second hello, of another shape, is to be asked.
     pub(crate) fn wants_second(&self) -> bool {
-        matches!(self, Self::Doubtful(_) | Self::Unclear(_))
+        matches!(self, Self::Doubtful(..) | Self::Unclear(_))
     }
 }
 
@@ -39,7 +39,9 @@ pub(crate) fn version(asked: TlsVersion, offered: &[u16], reply: &Reply) -> Opin
             _ => Opinion::Unclear("it answered in a version that was not offered".into()),
         },
         Reply::Alert(PROTOCOL_VERSION) => Opinion::No(words(reply)),
-        Reply::Alert(HANDSHAKE_FAILURE) => Opinion::Doubtful(words(reply)),
+        Reply::Alert(HANDSHAKE_FAILURE) => doubtful(words(reply)),
+        // OpenSSL 3 says so of a version whose digests its security level forbids.
+        Reply::Alert(INTERNAL_ERROR) if asked <= TlsVersion::Tls11 => Opinion::Doubtful(Confidence::Low, words(reply)),
         other => Opinion::Unclear(words(other)),
     }
 }
@@ -49,7 +51,7 @@ pub(crate) fn class(offered: &[u16], reply: &Reply) -> Opinion {
     match reply {
         Reply::Hello(hello) if offered.contains(&hello.suite) => Opinion::Yes(choice(hello)),
         Reply::Hello(_) => Opinion::Unclear(NOT_OFFERED.into()),
-        Reply::Alert(HANDSHAKE_FAILURE | PROTOCOL_VERSION | INSUFFICIENT_SECURITY) => Opinion::Doubtful(words(reply)),
+        Reply::Alert(HANDSHAKE_FAILURE | PROTOCOL_VERSION | INSUFFICIENT_SECURITY) => doubtful(words(reply)),
         other => Opinion::Unclear(words(other)),
     }
 }
@@ -64,7 +66,7 @@ pub(crate) fn group(asked: u16, reply: &Reply) -> Opinion {
             Opinion::Yes(if hello.retry { "it asked for a key share of it" } else { "it chose it" }.into())
         }
         Reply::Hello(_) => Opinion::Unclear("it chose a group that was not offered".into()),
-        Reply::Alert(HANDSHAKE_FAILURE | INSUFFICIENT_SECURITY) => Opinion::Doubtful(words(reply)),
+        Reply::Alert(HANDSHAKE_FAILURE | INSUFFICIENT_SECURITY) => doubtful(words(reply)),
         other => Opinion::Unclear(words(other)),
     }
 }
@@ -74,10 +76,10 @@ pub(crate) fn curve(asked: u16, reply: &Reply) -> Opinion {
     match reply {
         Reply::Hello(hello) if hello.group == Some(asked) => Opinion::Yes("it chose it".into()),
         Reply::Hello(hello) if !suites::is_ecdhe(hello.suite) => {
-            Opinion::Doubtful(format!("{}, which needs no group", choice(hello)))
+            doubtful(format!("{}, which needs no group", choice(hello)))
         }
         Reply::Hello(_) => Opinion::Unclear("it chose another group, which its certificate needs".into()),
-        Reply::Alert(HANDSHAKE_FAILURE | INSUFFICIENT_SECURITY) => Opinion::Doubtful(words(reply)),
+        Reply::Alert(HANDSHAKE_FAILURE | INSUFFICIENT_SECURITY) => doubtful(words(reply)),
         other => Opinion::Unclear(words(other)),
     }
 }
@@ -88,15 +90,23 @@ pub(crate) fn conclude(first: Opinion, second: Option<Opinion>) -> Finding {
     match (first, second) {
         (Opinion::Yes(why), _) | (_, Some(Opinion::Yes(why))) => high(Answer::Yes, why),
         (Opinion::No(why), _) | (_, Some(Opinion::No(why))) => high(Answer::No, why),
-        (Opinion::Doubtful(one), Some(Opinion::Doubtful(two))) => {
-            let why = if one == two { format!("twice: {one}") } else { format!("{one}, then {two}") };
-            Finding { answer: Answer::No, confidence: Confidence::Medium, why }
+        (Opinion::Doubtful(sure, one), Some(Opinion::Doubtful(sure_too, two))) => {
+            Finding { answer: Answer::No, confidence: sure.min(sure_too), why: both(&one, &two) }
         }
-        (Opinion::Unclear(one) | Opinion::Doubtful(one), Some(Opinion::Unclear(two) | Opinion::Doubtful(two))) => {
-            Finding::unknown(if one == two { format!("twice: {one}") } else { format!("{one}, then {two}") })
-        }
-        (Opinion::Unclear(why) | Opinion::Doubtful(why), None) => Finding::unknown(why),
+        (
+            Opinion::Unclear(one) | Opinion::Doubtful(_, one),
+            Some(Opinion::Unclear(two) | Opinion::Doubtful(_, two)),
+        ) => Finding::unknown(both(&one, &two)),
+        (Opinion::Unclear(why) | Opinion::Doubtful(_, why), None) => Finding::unknown(why),
     }
+}
+
+fn both(one: &str, two: &str) -> String {
+    if one == two { format!("twice: {one}") } else { format!("{one}, then {two}") }
+}
+
+fn doubtful(why: String) -> Opinion {
+    Opinion::Doubtful(Confidence::Medium, why)
 }
 
 /// Takes back a no that the server did not say itself, because it no longer answers what it answered before.
@@ -109,8 +119,7 @@ pub(crate) fn take_back(finding: &mut Finding) {
 /// Why a scan cannot begin, when this is the reply to a hello that every TLS server should answer.
 pub(crate) fn reason(reply: &Reply) -> Reason {
     match reply {
-        Reply::Hello(_) => Reason::VersionUnsupported,
-        Reply::Alert(PROTOCOL_VERSION) => Reason::VersionUnsupported,
+        Reply::Hello(_) | Reply::Alert(PROTOCOL_VERSION) => Reason::VersionUnsupported,
         Reply::Alert(HANDSHAKE_FAILURE | INSUFFICIENT_SECURITY | NO_APPLICATION_PROTOCOL) => Reason::NoSharedParameters,
         Reply::Alert(UNRECOGNIZED_NAME) => Reason::UnrecognizedName,
         Reply::Alert(_) => Reason::TlsAlert,
@@ -146,6 +155,7 @@ const NOT_OFFERED: &str = "it chose a cipher suite that was not offered";
 const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;
 const INSUFFICIENT_SECURITY: u8 = 71;
+const INTERNAL_ERROR: u8 = 80;
 pub(super) const UNRECOGNIZED_NAME: u8 = 112;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
@@ -202,7 +212,7 @@ mod tests {
         match opinion {
             Opinion::Yes(_) => 'y',
             Opinion::No(_) => 'n',
-            Opinion::Doubtful(_) => 'd',
+            Opinion::Doubtful(..) => 'd',
             Opinion::Unclear(_) => 'u',
         }
     }
@@ -238,6 +248,13 @@ mod tests {
             (Reply::Garbage("junk"), 'u'),
         ] {
             assert_eq!(kind(&version(TlsVersion::Tls12, &[RSA, ECDHE], &reply)), expected, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn an_internal_error_refuses_only_what_is_known_to_cause_it() {
+        for (asked, expected) in [(TlsVersion::Tls13, 'u'), (TlsVersion::Tls12, 'u'), (TlsVersion::Tls11, 'd')] {
+            assert_eq!(kind(&version(asked, &[RSA], &Reply::Alert(80))), expected, "{asked}");
         }
     }
 
@@ -300,13 +317,16 @@ mod tests {
         let opinion = |kind| match kind {
             'y' => Opinion::Yes("y".into()),
             'n' => Opinion::No("n".into()),
-            'd' => Opinion::Doubtful("d".into()),
+            'd' => doubtful("d".into()),
+            'l' => Opinion::Doubtful(Confidence::Low, "l".into()),
             _ => Opinion::Unclear("u".into()),
         };
         for (first, second, answer, confidence) in [
             ('y', None, Answer::Yes, Confidence::High),
             ('n', None, Answer::No, Confidence::High),
             ('d', Some('d'), Answer::No, Confidence::Medium),
+            ('l', Some('d'), Answer::No, Confidence::Low),
+            ('l', Some('u'), Answer::Unknown, Confidence::Low),
             ('d', Some('y'), Answer::Yes, Confidence::High),
             ('u', Some('y'), Answer::Yes, Confidence::High),
             ('u', Some('n'), Answer::No, Confidence::High),
@@ -319,13 +339,13 @@ mod tests {
         ] {
             let found = conclude(opinion(first), second.map(opinion));
             assert_eq!((found.answer, found.confidence), (answer, confidence), "{first} {second:?}");
-            assert_eq!(opinion(first).wants_second(), matches!(first, 'd' | 'u'));
+            assert_eq!(opinion(first).wants_second(), matches!(first, 'd' | 'l' | 'u'));
         }
     }
 
     #[test]
     fn a_failed_control_takes_back_what_was_concluded_and_leaves_what_was_said() {
-        let mut concluded = conclude(Opinion::Doubtful("d".into()), Some(Opinion::Doubtful("d".into())));
+        let mut concluded = conclude(doubtful("d".into()), Some(doubtful("d".into())));
         take_back(&mut concluded);
         assert_eq!(concluded.answer, Answer::Unknown);
         for said in [Opinion::Yes("y".into()), Opinion::No("n".into())] {

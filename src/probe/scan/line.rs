@@ -89,7 +89,7 @@ impl Line {
 
     /// Sends a hello and reads the reply, unless only the time for the last control hello is left.
     pub(super) async fn ask(&mut self, hello: &[u8], until: Until) -> Reply {
-        if self.left() <= (self.end - self.began) / RESERVE {
+        if self.left() <= self.end.saturating_sub(self.began) / RESERVE {
             return Reply::Unreached("the time for the scan was used up".into());
         }
         self.exchange(&[hello], until).await
@@ -163,7 +163,7 @@ async fn hold(wire: &mut Wire, parts: &[&[u8]], reader: &mut Reader) -> Reply {
             break;
         }
     }
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4096];
     loop {
         match wire.read(&mut buffer).await {
             Ok(0) => return reader.end(End::Closed),

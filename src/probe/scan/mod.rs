@@ -161,13 +161,13 @@ impl<'a> Scan<'a> {
             if answer.known_version() == Some(version) {
                 self.control.get_or_insert(hello);
             }
-            self.note(answer);
+            self.note(&answer);
         }
         self.facts.versions.push((version, finding));
     }
 
     /// Keeps what an answer up to TLS 1.2 shows in the clear.
-    fn note(&mut self, answer: ServerHello) {
+    fn note(&mut self, answer: &ServerHello) {
         let Some(version) = answer.known_version() else { return };
         self.answered_in.push((version, answer.sentinel));
         if self.chain.is_empty() && !answer.chain.is_empty() {
@@ -350,9 +350,11 @@ impl<'a> Scan<'a> {
 
     fn take_back(&mut self) {
         let ScanFacts { versions, classes, groups, big_hello, ciphers, .. } = &mut self.facts;
-        versions.iter_mut().for_each(|(_, finding)| judge::take_back(finding));
-        classes.iter_mut().for_each(|(_, finding)| judge::take_back(finding));
-        groups.iter_mut().for_each(|(_, finding)| judge::take_back(finding));
+        let (versions, classes, groups) = (versions.iter_mut(), classes.iter_mut(), groups.iter_mut());
+        let findings = versions.map(|(_, finding)| finding).chain(classes.map(|(_, finding)| finding));
+        for finding in findings.chain(groups.map(|(_, finding)| finding)) {
+            judge::take_back(finding);
+        }
         if let Some(big @ (BigHello::SizeIntolerant | BigHello::SplitIntolerant | BigHello::GroupIntolerant)) =
             big_hello
         {

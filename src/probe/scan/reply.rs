@@ -105,7 +105,7 @@ impl ServerHello {
 }
 
 /// The reply in `bytes`, if they hold one; `None` asks for more bytes.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn read(bytes: &[u8], until: Until) -> Option<Reply> {
     Reader::new(until).push(bytes)
 }

@@ -208,7 +208,9 @@ pub(crate) fn mixed(version: TlsVersion, include_weak: bool, other: bool, most: 
     let mut lists: Vec<Vec<u16>> = classes(include_weak).map(|class| of_class(class, version)).collect();
     if other {
         lists.reverse();
-        lists.iter_mut().for_each(|list| list.reverse());
+        for list in &mut lists {
+            list.reverse();
+        }
     }
     let longest = lists.iter().map(Vec::len).max().unwrap_or_default();
     let by_rank = (0..longest).flat_map(|rank| lists.iter().filter_map(move |list| list.get(rank).copied()));

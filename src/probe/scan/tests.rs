@@ -5,8 +5,8 @@ use crate::config::parse;
 use crate::engine::{Engine, EngineOptions, Limits};
 use crate::lab::{Expected, Lab, old};
 use crate::model::{
-    Answer, BigHello, CipherClass, Confidence, Job, ModuleName, Phase, ProbeReport, Reason, Retry, ScanFacts, TlsGroup,
-    TlsVersion,
+    Answer, BigHello, CipherClass, Confidence, Finding, Job, ModuleName, Phase, ProbeReport, Reason, Retry, ScanFacts,
+    ScanItem, TlsGroup, TlsVersion,
 };
 use old::{Profile, Refusal};
 use std::{net::SocketAddr, time::Duration};
@@ -48,7 +48,7 @@ fn facts(report: &ProbeReport) -> &ScanFacts {
 }
 
 /// The findings with this answer, in the order asked.
-fn with<K: Copy>(findings: &[(K, crate::model::Finding)], answer: Answer) -> Vec<K> {
+fn with<K: Copy>(findings: &[(K, Finding)], answer: Answer) -> Vec<K> {
     findings.iter().filter(|(_, finding)| finding.answer == answer).map(|(of, _)| *of).collect()
 }
 
@@ -128,7 +128,7 @@ async fn each_version_alone() {
 /// A server that refuses old versions without a word leaves them unknown; what it accepts is a yes all the same.
 #[tokio::test]
 async fn silence_resets_closes_and_junk_are_no_answers() {
-    for refusal in [Refusal::Close, Refusal::Reset, Refusal::Stall, Refusal::Junk, Refusal::Always(80)] {
+    for refusal in [Refusal::Close, Refusal::Reset, Refusal::Stall, Refusal::Junk, Refusal::Always(47)] {
         let modern = Profile { versions: &[0x0303, 0x0304], refusal, ..EVERYTHING };
         let server = old::serve(modern, Vec::new()).await.unwrap();
         let yaml = "modules: {m: {prober: tls_scan, tls_scan: {preferred_ip_protocol: ip4, fail_if_accepted: [TLS 1.0], \
@@ -147,7 +147,7 @@ async fn silence_resets_closes_and_junk_are_no_answers() {
 async fn a_refusal_of_the_hello_alone_is_a_no_of_medium_confidence() {
     let report =
         scan(Profile { versions: &[0x0303], refusal: Refusal::Always(40), ..EVERYTHING }, Vec::new(), "").await;
-    let old = facts(&report).finding(crate::model::ScanItem::Version(TlsVersion::Tls10)).unwrap();
+    let old = facts(&report).finding(ScanItem::Version(TlsVersion::Tls10)).unwrap();
     assert_eq!((old.answer, old.confidence), (Answer::No, Confidence::Medium), "{}", old.why);
 }
 

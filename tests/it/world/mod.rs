@@ -128,6 +128,7 @@ pub(crate) fn demo_config(lab: &Lab, timeout: &str, interval: &str) -> String {
     lab.demo_config()
         .replace("timeout: 2s", &format!("timeout: {timeout}"))
         .replace("interval: 5s", &format!("interval: {interval}"))
+        .replace("interval: 30s", &format!("interval: {interval}"))
 }
 
 /// A query value, encoded.
