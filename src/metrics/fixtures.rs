@@ -2,7 +2,7 @@
 
 use super::Own;
 use crate::model::{
-    Body, Certificate, Failure, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
+    Body, Certificate, Failure, HandshakeKind, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
     PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion,
     Verdict, WebSocketFacts, WebSocketModule,
 };
@@ -211,6 +211,9 @@ fn tls(verdict: Verdict) -> TlsFacts {
         client_cert_requested: Some(false),
         chain: [leaf(), intermediate()].into(),
         ocsp_stapled: false,
+        kind: Some(HandshakeKind::Full),
+        received_bytes: 3021,
+        sent_bytes: 1712,
         verdict: Some(verdict),
     }
 }
@@ -258,6 +261,7 @@ fn http() -> Prober {
         fail_if_header_matches: Vec::new(),
         fail_if_header_not_matches: Vec::new(),
         enable_http2: true,
+        report_security_headers: true,
         auth: None,
         tls: TlsOptions::default(),
     }))

@@ -23,6 +23,10 @@ pub const RESERVED_LABELS: &[&str] = &[
     "issuer",
     "subjectalternative",
     "serialnumber",
+    "key",
+    "signature_algorithm",
+    "kind",
+    "header",
     "le",
     "quantile",
 ];

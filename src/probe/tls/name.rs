@@ -1,7 +1,10 @@
 //! Distinguished names as Go prints them, which is how `blackbox_exporter` labels subject and issuer.
 
 use std::fmt::Write as _;
-use x509_parser::{asn1_rs::Tag, x509::X509Name};
+use x509_parser::{
+    asn1_rs::{Any, Tag},
+    x509::X509Name,
+};
 
 /// Attribute types with a short name, in the order Go prints them.
 const KNOWN: [(&str, &str); 9] = [
@@ -21,53 +24,59 @@ const SINGLE: [&str; 2] = ["CN", "SERIALNUMBER"];
 /// `name` in Go's format: known types in Go's order whatever the certificate's, several values of one type joined by `+`,
 /// unknown types last, in reverse order, as `oid=#` and the hex of the value's DER.
 pub(super) fn go_format(name: &X509Name<'_>) -> String {
-    let attributes: Vec<(String, String, String)> =
-        name.iter_attributes().map(|a| (a.attr_type().to_id_string(), text_of(a), hex_of_value(a))).collect();
+    let attributes: Vec<(String, String)> =
+        name.iter_attributes().map(|a| (a.attr_type().to_id_string(), text_of(a.attr_value()))).collect();
     let mut parts = Vec::new();
     for (oid, short) in KNOWN {
-        let mut values: Vec<&str> = attributes.iter().filter(|(o, ..)| o == oid).map(|(_, v, _)| v.as_str()).collect();
+        let mut values: Vec<&str> = attributes.iter().filter(|(o, _)| o == oid).map(|(_, v)| v.as_str()).collect();
         if SINGLE.contains(&short) {
-            values = values.pop().into_iter().collect();
+            values = values.pop().into_iter().filter(|value| !value.is_empty()).collect();
         }
         if !values.is_empty() {
             let joined: Vec<String> = values.iter().map(|v| format!("{short}={}", escape(v))).collect();
             parts.push(joined.join("+"));
         }
     }
-    let unknown = attributes.iter().rev().filter(|(oid, ..)| KNOWN.iter().all(|(known, _)| known != oid));
-    parts.extend(unknown.map(|(oid, _, hex)| format!("{oid}=#{hex}")));
+    let unknown = attributes.iter().rev().filter(|(oid, _)| KNOWN.iter().all(|(known, _)| known != oid));
+    parts.extend(unknown.map(|(oid, value)| format!("{oid}=#{}", hex(&der_of(value)))));
     parts.join(",")
 }
 
-fn text_of(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> String {
-    let value = attribute.attr_value();
-    if value.tag() == Tag::BmpString {
-        let units: Vec<u16> = value.data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
-        return String::from_utf16_lossy(&units);
+/// The text of a value, whatever its type; what is no text in that type is replaced, so that the label stays UTF-8.
+fn text_of(value: &Any<'_>) -> String {
+    let utf16 = |bytes: &[u8]| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match value.tag() {
+        // Some are ended by a NUL, which Go cuts.
+        Tag::BmpString => utf16(value.data.strip_suffix(&[0, 0]).unwrap_or(value.data)),
+        Tag::UniversalString => {
+            let points = value.data.chunks_exact(4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
+            points.map(|point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        }
+        // Nobody uses T.61's own code pages; Go takes it for Latin-1, which it mostly is.
+        Tag::T61String => value.data.iter().map(|&byte| char::from(byte)).collect(),
+        _ => String::from_utf8_lossy(value.data).into_owned(),
     }
-    String::from_utf8_lossy(value.data).into_owned()
 }
 
-/// The DER of the value as Go writes it back: texts as `PrintableString` where they fit, else as `UTF8String`.
-fn hex_of_value(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> String {
-    let value = attribute.attr_value();
-    let text = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::T61String, Tag::NumericString];
-    let tag = match value.tag() {
-        tag if !text.contains(&tag) => u8::try_from(tag.0).unwrap_or(0x04),
-        _ if value.data.iter().all(|b| b.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(b)) => 0x13,
-        _ => 0x0c,
-    };
-    let mut der = vec![tag];
-    match u8::try_from(value.data.len()) {
-        Ok(short @ ..=0x7f) => der.push(short),
-        Ok(long) => der.extend([0x81, long]),
-        Err(_) => {
-            let length = u16::try_from(value.data.len()).unwrap_or(u16::MAX).to_be_bytes();
-            der.extend([0x82, length[0], length[1]]);
+/// The DER of a text as Go writes it back: a `PrintableString` where it fits, else a `UTF8String`.
+fn der_of(text: &str) -> Vec<u8> {
+    let printable = text.bytes().all(|b| b.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&b));
+    let length = text.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|&&byte| byte == 0).count()..];
+    let mut der = vec![if printable { 0x13 } else { 0x0c }];
+    match text.len() {
+        0 => der.push(0),
+        1..=0x7f => der.extend(length),
+        _ => {
+            der.push(0x80 | u8::try_from(length.len()).unwrap_or(0));
+            der.extend(length);
         }
     }
-    der.extend(value.data);
-    hex(&der)
+    der.extend(text.as_bytes());
+    der
 }
 
 fn escape(value: &str) -> String {

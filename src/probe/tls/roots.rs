@@ -1,6 +1,7 @@
 //! Trusted roots, parsed once per load.
 
 use super::facts;
+use crate::model::Certificate;
 use rustls_pki_types::{CertificateDer, TrustAnchor, pem::PemObject};
 use std::{
     collections::{HashMap, HashSet},
@@ -11,8 +12,9 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     anchors: Vec<TrustAnchor<'static>>,
-    /// The end of a root's validity by its subject and key, as a trust anchor carries no dates.
-    ends: HashMap<(Vec<u8>, Vec<u8>), i64>,
+    /// A root's dates by its subject and key, as a trust anchor carries none. Of a root that was reissued, those of the
+    /// certificate that lasts longest.
+    dates: HashMap<(Vec<u8>, Vec<u8>), (i64, i64)>,
     /// Every trusted certificate, to recognise a leaf that is trusted itself.
     ders: HashSet<Vec<u8>>,
 }
@@ -54,8 +56,9 @@ impl Roots {
                 tracing::debug!("a root certificate that cannot be read is left out");
                 continue;
             };
-            if let Some(end) = facts::not_after(&certificate) {
-                roots.ends.insert(key_of(&anchor), end);
+            if let Some(dates) = facts::dates(&certificate) {
+                let longest = roots.dates.entry(key_of(&anchor)).or_insert(dates);
+                *longest = if dates.1 > longest.1 { dates } else { *longest };
             }
             roots.anchors.push(anchor);
             roots.ders.insert(certificate.to_vec());
@@ -68,9 +71,15 @@ impl Roots {
         &self.anchors
     }
 
-    /// When a root ends, in Unix seconds; `None` where that is not known.
-    pub(super) fn end_of(&self, anchor: &TrustAnchor<'_>) -> Option<i64> {
-        self.ends.get(&key_of(anchor)).copied()
+    /// When a root begins and ends, in Unix seconds; `None` where that is not known.
+    pub(super) fn dates_of(&self, anchor: &TrustAnchor<'_>) -> Option<(i64, i64)> {
+        self.dates.get(&key_of(anchor)).copied()
+    }
+
+    /// The trusted certificates of this subject. Reads them all anew: for failures only.
+    pub(super) fn named(&self, subject: &str) -> impl Iterator<Item = Certificate> {
+        let all = self.ders.iter().filter_map(|der| facts::read(der));
+        all.filter(move |certificate| certificate.subject == subject)
     }
 
     /// Whether this very certificate is trusted.
