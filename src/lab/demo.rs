@@ -15,6 +15,7 @@ const MODULES: &[Module] = &[
     Module { name: "https", prober: "http", tls_block: "", lines: &["fail_if_not_ssl: true"] },
     Module { name: "http", prober: "http", tls_block: "", lines: &[] },
     Module { name: "https_gzip", prober: "http", tls_block: "", lines: &["compression: gzip"] },
+    Module { name: "https_headers", prober: "http", tls_block: "", lines: &["report_security_headers: true"] },
     Module { name: "wss", prober: "websocket", tls_block: "http_config", lines: &["ping: true"] },
     Module {
         name: "wss_chat",

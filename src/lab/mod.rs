@@ -9,6 +9,7 @@ mod catalogue;
 mod demo;
 pub mod http;
 mod listener;
+mod odd;
 pub mod raw;
 pub mod tls;
 pub mod ws;
@@ -39,7 +40,7 @@ impl Lab {
         let ca = Authority::new();
         let started = catalogue::start(&ca).await?;
         Ok(Self {
-            ca_pem: ca.root_pem(),
+            ca_pem: ca.trusted_pem(),
             client_pem: ca.client_pem(),
             ca,
             endpoints: started.endpoints,
@@ -93,7 +94,7 @@ impl Lab {
         &self.ca
     }
 
-    /// The root to trust, as PEM.
+    /// What to trust, as PEM; the root is the first.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }

@@ -33,12 +33,14 @@ pub struct Tls {
     pub client_cert: bool,
     /// Whether it serves no other SNI than its own names.
     pub strict_sni: bool,
+    /// Whether it wants a key exchange group that no client guesses (a hello retry in TLS 1.3).
+    pub hello_retry: bool,
 }
 
 impl Tls {
     /// TLS 1.2 and 1.3, HTTP/1.1, any SNI, no client certificate.
     pub const fn new(cert: Cert) -> Self {
-        Self { cert, versions: Versions::Both, h2: false, client_cert: false, strict_sni: false }
+        Self { cert, versions: Versions::Both, h2: false, client_cert: false, strict_sni: false, hello_retry: false }
     }
 }
 
@@ -70,7 +72,11 @@ pub struct ServerTls(Arc<ServerConfig>);
 impl ServerTls {
     /// Settings with a certificate of `ca` for each of `names`; the first is shown to a client that asks for another.
     pub fn new(ca: &Authority, tls: Tls, names: &[String]) -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut provider = aws_lc_rs::default_provider();
+        if tls.hello_retry {
+            provider.kx_groups = vec![aws_lc_rs::kx_group::SECP384R1];
+        }
+        let provider = Arc::new(provider);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&tls.versions.list())
             .expect("the provider speaks TLS 1.2 and 1.3");
@@ -148,7 +154,9 @@ pub(super) async fn drain(mut stream: impl AsyncRead + Unpin) {
 }
 
 fn certified_key(identity: Identity, provider: &CryptoProvider) -> CertifiedKey {
-    CertifiedKey::from_der(identity.chain, identity.key, provider).expect("the lab's keys fit their certificates")
+    // Without a look at the certificate: some cannot be read by rustls.
+    let key = provider.key_provider.load_private_key(identity.key).expect("the lab's keys are usable");
+    CertifiedKey::new(identity.chain, key)
 }
 
 fn by_sni<'a>(keys: impl Iterator<Item = (&'a str, CertifiedKey)>) -> Arc<dyn ResolvesServerCert> {

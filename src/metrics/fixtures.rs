@@ -2,9 +2,9 @@
 
 use super::Own;
 use crate::model::{
-    Body, Certificate, Failure, HandshakeKind, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
-    PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion,
-    Verdict, WebSocketFacts, WebSocketModule,
+    Body, Certificate, Failure, HandshakeKind, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module,
+    ModuleName, PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions,
+    TlsVersion, Verdict, WebSocketFacts, WebSocketModule,
 };
 use http::Method;
 use std::{
@@ -30,6 +30,7 @@ pub(super) fn https_ok() -> ProbeReport {
         body_length: 1256,
         last_modified: Some(1_571_298_000),
         hsts: Some(Hsts { max_age: 31_536_000, include_subdomains: true, preload: false }),
+        security_headers: vec!["strict-transport-security", "x-frame-options"],
         ..HttpFacts::default()
     });
     report("https_2xx", http(), vec![first, last])
@@ -227,6 +228,11 @@ fn leaf() -> Certificate {
         not_before: 1_790_000_000,
         not_after: 1_799_000_000,
         dns_names: vec!["example.com".into(), "*.example.com".into()],
+        key: "ECDSA P-256".into(),
+        key_bits: Some(256),
+        signature_algorithm: "ecdsa-with-SHA384".into(),
+        sct_count: 2,
+        sct_newest: Some(1_790_000_100),
         ..Certificate::default()
     }
 }
@@ -238,6 +244,11 @@ fn intermediate() -> Certificate {
         not_before: 1_700_000_000,
         not_after: 1_850_000_000,
         is_ca: true,
+        serial: "0a".into(),
+        fingerprint_sha256: "5a8f16fda448d783481cca57a2428d174dad8c60943ceb28f661ae31fd39a5fa".into(),
+        key: "RSA 4096".into(),
+        key_bits: Some(4096),
+        signature_algorithm: "sha256WithRSAEncryption".into(),
         ..Certificate::default()
     }
 }

@@ -1,8 +1,9 @@
 //! Reports for the tests of this folder: one HTTPS probe that went well, and the same probe failed.
 
 use crate::model::{
-    Body, Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, Phase,
-    ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict, WebSocketModule,
+    Body, Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module,
+    ModuleName, Phase, ProbeReport, Prober, Reason, Retry, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict,
+    WebSocketModule,
 };
 use std::{
     sync::Arc,

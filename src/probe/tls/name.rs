@@ -52,7 +52,8 @@ fn text_of(value: &Any<'_>) -> String {
         // Some are ended by a NUL, which Go cuts.
         Tag::BmpString => utf16(value.data.strip_suffix(&[0, 0]).unwrap_or(value.data)),
         Tag::UniversalString => {
-            let points = value.data.chunks_exact(4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
+            let points =
+                value.data.chunks_exact(4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
             points.map(|point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
         }
         // Nobody uses T.61's own code pages; Go takes it for Latin-1, which it mostly is.

@@ -251,7 +251,10 @@ impl Evidence<'_> {
         let top = linked.last().map_or("", |top| &top.issuer);
         let short = linked.iter().find_map(|c| explain::short_key(c));
         short.or_else(|| self.roots.named(top).find_map(|root| explain::short_key(&root))).unwrap_or_else(|| {
-            (Reason::CertUnknownIssuer, format!("the trusted certificates named `{top}` have another key than the issuer"))
+            (
+                Reason::CertUnknownIssuer,
+                format!("the trusted certificates named `{top}` have another key than the issuer"),
+            )
         })
     }
 
