@@ -9,6 +9,8 @@ mod name;
 mod proof;
 mod roots;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod watched;
 mod witness;

@@ -49,7 +49,8 @@ impl Roots {
         Ok(roots)
     }
 
-    fn of(certificates: Vec<CertificateDer<'static>>) -> Self {
+    /// These certificates; those that cannot be read are left out.
+    pub(super) fn of(certificates: Vec<CertificateDer<'static>>) -> Self {
         let mut roots = Self::default();
         for certificate in certificates {
             let Ok(anchor) = webpki::anchor_from_trusted_cert(&certificate).map(|anchor| anchor.to_owned()) else {

@@ -34,6 +34,15 @@ struct Path {
     root: Option<(i64, i64)>,
 }
 
+/// What a search for paths does about dates that do not fit its time.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Dates {
+    /// They count, the root's included, and are an error.
+    OfAll,
+    /// What does not hold at the time is left out, so that its error covers no other one; a root's dates are not minded.
+    Aside,
+}
+
 impl Evidence<'_> {
     /// Judges the chain. The proof of possession is not ours to see: it stays unproven here and is filled in when the
     /// handshake's signature was checked.
@@ -71,7 +80,7 @@ impl Evidence<'_> {
         }
         // No verifier of chains looks at the leaf's own key.
         let fit = explain::short_key(&self.facts[0]).map_or(Ok(()), Err);
-        match self.search(leaf, self.now, true) {
+        match self.search(leaf, self.now, Dates::OfAll) {
             Ok(paths) => {
                 let expiry = paths.iter().map(|path| self.end_of(path)).max();
                 (fit, Ok(()), expiry.map(|expiry| PathFacts { expiry }))
@@ -102,13 +111,13 @@ impl Evidence<'_> {
     }
 
     /// Every path that holds at `time`; the verifier's most telling error when there is none. Roots have no dates to the
-    /// verifier: they are looked at here, if `mind_roots`.
-    fn search(&self, leaf: &EndEntityCert<'_>, time: UnixTime, mind_roots: bool) -> Result<Vec<Path>, Error> {
+    /// verifier: they are looked at here, if they are minded.
+    fn search(&self, leaf: &EndEntityCert<'_>, time: UnixTime, dates: Dates) -> Result<Vec<Path>, Error> {
         let found: RefCell<Vec<Path>> = RefCell::default();
         let note = |path: &VerifiedPath<'_>| {
             let path = self.path_of(path);
             let at = unix(time);
-            match path.root.filter(|_| mind_roots) {
+            match path.root.filter(|_| dates == Dates::OfAll) {
                 Some((_, end)) if end < at => return Err(Error::CertExpired { time, not_after: moment(end) }),
                 Some((start, _)) if start > at => {
                     return Err(Error::CertNotValidYet { time, not_before: moment(start) });
@@ -118,7 +127,7 @@ impl Evidence<'_> {
             // Refusing a good path makes the search go on to the next one.
             Err(Error::UnknownIssuer)
         };
-        let intermediates = self.intermediates();
+        let intermediates = self.intermediates(unix(time), dates);
         let outcome = leaf.verify_for_usage(
             self.algorithms,
             self.roots.anchors(),
@@ -134,9 +143,10 @@ impl Evidence<'_> {
     }
 
     /// What may lead from the leaf to a root: strays and roots among what was sent only blur the verifier's errors.
-    fn intermediates(&self) -> Vec<CertificateDer<'_>> {
+    fn intermediates(&self, time: i64, dates: Dates) -> Vec<CertificateDer<'_>> {
         let linked = issuers(self.facts).into_iter().filter(|&at| !self.facts[at].self_signed);
-        linked.map(|at| CertificateDer::from(self.presented[at].as_ref())).collect()
+        let usable = linked.filter(|&at| dates == Dates::OfAll || holds_at(&self.facts[at], time));
+        usable.map(|at| CertificateDer::from(self.presented[at].as_ref())).collect()
     }
 
     fn path_of(&self, path: &VerifiedPath<'_>) -> Path {
@@ -151,14 +161,16 @@ impl Evidence<'_> {
         ends.chain(path.root.map(|(_, end)| end)).min().unwrap_or(0)
     }
 
-    /// A path that holds at some other moment; else the error that no moment mends.
+    /// A path that holds at some other moment, its root's dates aside; else the error that no moment mends.
     fn search_other_moments(&self, leaf: &EndEntityCert<'_>, now: Error) -> Result<Path, Error> {
         let mut fault = now;
-        for time in self.moments() {
-            match self.search(leaf, time, false) {
+        for time in self.better_times() {
+            match self.search(leaf, time, Dates::Aside) {
                 Ok(paths) => return paths.into_iter().next().ok_or(Error::UnknownIssuer),
                 Err(error) if is_about_time(&error) => {}
-                Err(error) => fault = error,
+                // Elsewhen an issuer may be missing just because its certificate does not hold.
+                Err(error) if self.linked_at(unix(time)).iter().all(|c| holds_at(c, unix(time))) => fault = error,
+                Err(_) => {}
             }
         }
         Err(fault)
@@ -166,7 +178,7 @@ impl Evidence<'_> {
 
     /// Moments of the leaf's life at which different sets of the linked certificates are valid: first now, then one
     /// between each two dates.
-    fn moments(&self) -> impl Iterator<Item = UnixTime> {
+    pub(super) fn better_times(&self) -> impl Iterator<Item = UnixTime> {
         let leaf = &self.facts[0];
         let linked = issuers(self.facts).into_iter().map(|at| &self.facts[at]);
         let mut dates: Vec<i64> = linked.flat_map(|c| [c.not_before, c.not_after]).collect();
@@ -194,17 +206,19 @@ impl Evidence<'_> {
         explain::dates(self.linked().into_iter(), self.now_unix())
     }
 
-    /// The leaf, then for each certificate a presented issuer of it, if possible one that is valid now.
     fn linked(&self) -> Vec<&Certificate> {
-        let now = self.now_unix();
+        self.linked_at(self.now_unix())
+    }
+
+    /// The leaf, then for each certificate a presented issuer of it, if possible one that holds at `time`.
+    fn linked_at(&self, time: i64) -> Vec<&Certificate> {
         let mut chain: Vec<&Certificate> = self.facts.first().into_iter().collect();
         let candidates: Vec<&Certificate> = issuers(self.facts).into_iter().map(|at| &self.facts[at]).collect();
         while let Some(last) = chain.last().filter(|c| !c.self_signed) {
-            let new = |c: &&&Certificate| chain.iter().all(|known| known.fingerprint_sha256 != c.fingerprint_sha256);
-            let above: Vec<&&Certificate> =
-                candidates.iter().filter(|c| c.subject == last.issuer && !c.self_signed).filter(new).collect();
-            let valid = above.iter().find(|c| (c.not_before..=c.not_after).contains(&now));
-            match valid.or(above.first()) {
+            let new = |c: &Certificate| chain.iter().all(|known| known.fingerprint_sha256 != c.fingerprint_sha256);
+            let is_above = |c: &&Certificate| c.subject == last.issuer && !c.self_signed && new(c);
+            let above: Vec<&Certificate> = candidates.iter().copied().filter(is_above).collect();
+            match above.iter().find(|c| holds_at(c, time)).or(above.first()) {
                 Some(issuer) => chain.push(issuer),
                 None => break,
             }
@@ -277,6 +291,10 @@ impl Evidence<'_> {
     fn now_unix(&self) -> i64 {
         unix(self.now)
     }
+}
+
+fn holds_at(certificate: &Certificate, time: i64) -> bool {
+    (certificate.not_before..=certificate.not_after).contains(&time)
 }
 
 fn is_about_time(error: &Error) -> bool {
