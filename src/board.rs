@@ -323,7 +323,7 @@ mod tests {
         let tls = TlsFacts { server_name: server_name.into(), chain, ..TlsFacts::default() };
         let hops = vec![Hop { tls: Some(tls), ..Hop::default() }];
         let started = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-        Arc::new(ProbeReport { hops, started, ..ProbeReport::clone(&ok()) })
+        Arc::new(ProbeReport { started, hops, ..ProbeReport::clone(&ok()) })
     }
 
     #[test]

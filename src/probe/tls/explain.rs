@@ -17,11 +17,11 @@ pub(super) fn unreadable(leaf: Option<&Certificate>) -> (Reason, String) {
 }
 
 /// Whether all are within their dates at `now`. What has ended comes before what has not begun.
-pub(super) fn dates<'a>(certificates: impl Iterator<Item = &'a Certificate> + Clone, now: i64) -> CheckResult {
-    if let Some(old) = certificates.clone().find(|c| c.not_after < now) {
+pub(super) fn dates(certificates: &[&Certificate], now: i64) -> CheckResult {
+    if let Some(old) = certificates.iter().find(|c| c.not_after < now) {
         return Err(ended(&format!("`{}`", old.subject), now - old.not_after));
     }
-    match certificates.clone().find(|c| c.not_before > now) {
+    match certificates.iter().find(|c| c.not_before > now) {
         Some(young) => Err(not_begun(&format!("`{}`", young.subject), young.not_before - now)),
         None => Ok(()),
     }

@@ -248,7 +248,7 @@ fn a_self_signed_leaf_is_good_where_it_is_trusted() {
     for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
         let of = |days| {
             let mut params = leaf_params(days);
-            params.is_ca = is_ca.clone();
+            params.is_ca = is_ca;
             params.self_signed(&key()).unwrap().der().clone()
         };
         let (good, old) = (of(GOOD), of((-20, -1)));

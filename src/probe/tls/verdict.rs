@@ -100,11 +100,9 @@ impl Evidence<'_> {
 
     fn trusted_leaf(&self) -> (CheckResult, CheckResult, Option<PathFacts>) {
         let leaf = &self.facts[0];
-        let validity = explain::dates([leaf].into_iter(), self.now_unix());
-        let fault = match facts::is_for_servers(&self.presented[0]) {
-            true => explain::short_key(leaf),
-            false => Some(explain::wrong_purpose()),
-        };
+        let validity = explain::dates(&[leaf], self.now_unix());
+        let is_for_servers = facts::is_for_servers(&self.presented[0]);
+        let fault = if is_for_servers { explain::short_key(leaf) } else { Some(explain::wrong_purpose()) };
         let fit = fault.map_or(Ok(()), Err);
         let paths = (validity.is_ok() && fit.is_ok()).then_some(PathFacts { expiry: leaf.not_after });
         (fit, validity, paths)
@@ -192,8 +190,8 @@ impl Evidence<'_> {
 
     /// Why a path that is good apart from its dates does not hold now.
     fn fault_of_dates(&self, path: &Path) -> (Reason, String) {
-        let members = path.members.iter().map(|&at| &self.facts[at]);
-        if let Err(fault) = explain::dates(members, self.now_unix()) {
+        let members: Vec<&Certificate> = path.members.iter().map(|&at| &self.facts[at]).collect();
+        if let Err(fault) = explain::dates(&members, self.now_unix()) {
             return fault;
         }
         let top = path.members.last().map_or("", |&at| &self.facts[at].issuer);
@@ -203,7 +201,7 @@ impl Evidence<'_> {
     /// The dates of the leaf and of the presented certificates that link up from it, where no path tells which are in use.
     /// Of several issuers of one name, one that is valid now will do. Roots are the client's own.
     fn dates_of_linked(&self) -> CheckResult {
-        explain::dates(self.linked().into_iter(), self.now_unix())
+        explain::dates(&self.linked(), self.now_unix())
     }
 
     fn linked(&self) -> Vec<&Certificate> {
