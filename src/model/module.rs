@@ -320,7 +320,7 @@ pub enum StartTls {
     Ldap,
     /// PostgreSQL's `SSLRequest`.
     Postgres,
-    /// `MySQL`'s and `MariaDB`'s SSL request packet.
+    /// MySQL's and MariaDB's SSL request packet.
     Mysql,
     /// RFC 6120 section 5.
     Xmpp,

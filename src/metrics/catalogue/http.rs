@@ -2,7 +2,7 @@
 
 use super::{Metric, Read, Read::Probe};
 use crate::metrics::Samples;
-use crate::model::{HttpFacts, ProbeReport, Prober, ProberKind, Reason, SECURITY_HEADERS};
+use crate::model::{Hsts, HttpFacts, ProbeReport, Prober, ProberKind, Reason, SECURITY_HEADERS};
 
 pub(super) const METRICS: &[Metric] = &[
     gauge(
@@ -55,21 +55,19 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "probe_http_hsts_max_age_seconds",
         "The max-age of the Strict-Transport-Security response header",
-        Probe(|report, out| out.put_known(report.http().and_then(|http| http.hsts).map(|hsts| hsts.max_age))),
+        Probe(|report, out| out.put_known(hsts(report).map(|hsts| hsts.max_age))),
     )
     .absent(NO_HSTS),
     gauge(
         "probe_http_hsts_include_subdomains",
         "Whether the Strict-Transport-Security response header has includeSubDomains",
-        Probe(|report, out| {
-            out.put_known(report.http().and_then(|http| http.hsts).map(|hsts| hsts.include_subdomains))
-        }),
+        Probe(|report, out| out.put_known(hsts(report).map(|hsts| hsts.include_subdomains))),
     )
     .absent(NO_HSTS),
     gauge(
         "probe_http_hsts_preload",
         "Whether the Strict-Transport-Security response header has preload",
-        Probe(|report, out| out.put_known(report.http().and_then(|http| http.hsts).map(|hsts| hsts.preload))),
+        Probe(|report, out| out.put_known(hsts(report).map(|hsts| hsts.preload))),
     )
     .absent(NO_HSTS),
     gauge(
@@ -96,6 +94,10 @@ fn content_length(http: &HttpFacts) -> i64 {
 
 fn came_over_tls(report: &ProbeReport) -> bool {
     report.last_hop().is_some_and(|hop| hop.http.is_some() && hop.tls.is_some())
+}
+
+fn hsts(report: &ProbeReport) -> Option<Hsts> {
+    report.http().and_then(|http| http.hsts)
 }
 
 fn security_headers(report: &ProbeReport, out: &mut Samples) {

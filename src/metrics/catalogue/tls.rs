@@ -17,7 +17,7 @@ pub(super) const FACTS: &[Metric] = &[
         Probe(earliest_expiry),
     )
     .note("The earliest end among the certificates that the server sent, whether or not they were believed")
-    .absent(NO_CERTIFICATE),
+    .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_last_chain_expiry_timestamp_seconds",
         "Returns last SSL chain expiry in timestamp",
@@ -28,7 +28,7 @@ pub(super) const FACTS: &[Metric] = &[
     Metric::gauge("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", Probe(leaf_info))
         .note("`subjectalternative` has the DNS names, joined by commas")
         .labels(&["fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"])
-        .absent(NO_CERTIFICATE),
+        .absent(NO_READABLE),
     Metric::gauge(
         "probe_tls_version_info",
         "Returns the TLS version used or NaN when unknown",
@@ -64,14 +64,14 @@ pub(super) const FACTS: &[Metric] = &[
     )
     .note("`position` is `leaf`, then 1, 2 and so on in the server's order")
     .labels(&["position"])
-    .absent(NO_CERTIFICATE),
+    .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_cert_not_before_timestamp_seconds",
         "When each certificate that the server sent becomes valid",
         Probe(|report, out| per_certificate(report, out, |cert| Some(cert.not_before))),
     )
     .labels(&["position"])
-    .absent(NO_CERTIFICATE),
+    .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_chain_complete",
         "Whether the server sent every intermediate certificate that clients need",
@@ -128,7 +128,7 @@ pub(super) const FACTS: &[Metric] = &[
     Metric::gauge("probe_ssl_certificate_info", "The certificates that the server sent", Probe(certificate_info))
         .note("The first five only; `position` as above")
         .labels(&["position", "subject", "issuer", "serialnumber", "fingerprint_sha256", "key", "signature_algorithm"])
-        .absent(NO_CERTIFICATE),
+        .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_key_bits",
         "Size of the key of each certificate that the server sent",
@@ -174,7 +174,7 @@ pub(super) const FACTS: &[Metric] = &[
         Probe(|report, out| out.put_known(readable_leaf(report).map(|leaf| leaf.sct_count))),
     )
     .note("Certificate transparency (RFC 6962); those sent by other ways are not counted")
-    .absent(NO_CERTIFICATE),
+    .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_sct_newest_timestamp_seconds",
         "The newest signed certificate timestamp in the leaf certificate",
@@ -188,6 +188,7 @@ const NAMED: usize = 5;
 const NO_HANDSHAKE: &str = "no handshake was begun";
 const NOT_NEGOTIATED: &str = "the handshake did not get that far";
 const NO_CERTIFICATE: &str = "the server sent no certificate";
+const NO_READABLE: &str = "the server sent no certificate that can be read";
 
 fn chain(report: &ProbeReport) -> &[Certificate] {
     report.tls().map_or(&[], |tls| &tls.chain)

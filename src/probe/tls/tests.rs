@@ -322,8 +322,7 @@ fn old_certificates_are_told_apart() {
     for (file, expected, words, name) in cases {
         let leaf = fixture(file);
         let verdict = judge_for(&format!("{file}.localhost"), std::slice::from_ref(&leaf), &[&root]);
-        let found = [&verdict.validity, &verdict.chain, &verdict.name].map(reason);
-        assert_eq!(found, [None, Some(expected), name], "{file}: {verdict:?}");
+        assert_eq!(reasons(&verdict), [None, Some(expected), name], "{file}: {verdict:?}");
         assert!(verdict.chain.as_ref().unwrap_err().1.contains(words), "{verdict:?}");
         let untrusted = judge_for(&format!("{file}.localhost"), std::slice::from_ref(&leaf), &[]);
         assert!(untrusted.chain.is_err(), "{file}");
@@ -345,6 +344,21 @@ fn what_is_no_certificate_is_malformed_in_every_check() {
         assert_eq!(reasons(&judge(&[good.clone(), garbage], &[root.der()])), FINE, "behind a good leaf it is a stray");
     }
     assert_eq!(reasons(&judge(&[], &[root.der()])), [Some(Reason::CertInvalid); 3]);
+}
+
+#[test]
+fn no_damage_makes_a_good_verdict() {
+    let root = root();
+    let good = leaf(&root, GOOD);
+    for at in 0..good.len() {
+        for bit in [0x01, 0x80] {
+            let mut damaged = good.to_vec();
+            damaged[at] ^= bit;
+            let verdict = judge(&[damaged.into()], &[root.der()]);
+            assert!(verdict.chain.is_err() && verdict.paths.is_none(), "byte {at}, bit {bit}: {verdict:?}");
+        }
+        let _ = judge(&[good[..at].to_vec().into(), good.clone()], &[root.der()]);
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Evidence<'_> {
         let fit = explain::short_key(&self.facts[0]).map_or(Ok(()), Err);
         match self.search(leaf, self.now, Dates::OfAll) {
             Ok(paths) => {
-                let expiry = paths.iter().map(|path| self.end_of(path)).max();
+                let expiry = paths.iter().map(|path| self.end_of(path)).max().filter(|_| fit.is_ok());
                 (fit, Ok(()), expiry.map(|expiry| PathFacts { expiry }))
             }
             Err(error) if is_about_time(&error) => match self.search_other_moments(leaf, error) {
