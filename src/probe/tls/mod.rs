@@ -9,8 +9,6 @@ mod name;
 mod proof;
 mod roots;
 mod setup;
-#[cfg(test)]
-mod tests;
 mod verdict;
 mod watched;
 mod witness;

@@ -307,3 +307,6 @@ fn unix(time: UnixTime) -> i64 {
 fn moment(unix_seconds: i64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(unix_seconds).unwrap_or(0)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Verdicts on chains made for the purpose, and on the lab's servers as the engine sees them.
 
-use super::{facts, roots::Roots, verdict::Evidence};
+use super::{Evidence, Roots, facts};
 use crate::config;
 use crate::engine::{Engine, Limits};
 use crate::lab::{Expected, Lab};
