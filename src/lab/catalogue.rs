@@ -1,13 +1,15 @@
 //! The catalogue of endpoints: one table of what each is called, does and should be found to be, and the start of all of
 //! them. A new endpoint is a new row.
 
+mod odd;
+mod revocation;
 mod scan;
+mod switching;
 
 use super::{
     Endpoint, Expected, Listener, Log, Seen,
     ca::{Authority, Cert},
     http::{self, Reply},
-    ocsp::Staple,
     old::{self, Profile},
     raw::{self, Step, alert},
     starttls::{self, Manner, Protocol},
@@ -88,7 +90,7 @@ pub(super) struct Started {
 /// Starts every endpoint of the table.
 pub(super) async fn start(ca: &Authority) -> io::Result<Started> {
     let mut started = Started::default();
-    for entry in TABLE.iter().chain(scan::TABLE) {
+    for entry in TABLE.iter().chain(switching::TABLE).chain(revocation::TABLE).chain(odd::TABLE).chain(scan::TABLE) {
         let url = started.run(entry, ca).await?;
         started.endpoints.push(Endpoint {
             name: entry.name,
@@ -185,22 +187,7 @@ const CHAIN: [&str; 3] = ["redirect-chain", "redirect-chain-2", "redirect-chain-
 const GOOD: Tls = Tls::new(Cert::Good);
 const CLIENT_CERT_13: Tls = Tls { versions: Versions::Only13, client_cert: ClientCert::Required, ..GOOD };
 const CLIENT_CERT_12: Tls = Tls { versions: Versions::Only12, ..CLIENT_CERT_13 };
-const fn stapling(staple: Staple) -> Tls {
-    Tls { staple: Some(staple), ..GOOD }
-}
-
 const HALF_A_RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it";
-
-/// A server that switches to TLS as it should.
-const fn switching(name: &'static str, module: &'static str, protocol: Protocol, about: &'static str) -> Entry {
-    Entry { name, module, expected: Expected::Success, serves: Serves::StartTls(GOOD, protocol, Manner::Good), about }
-}
-
-/// A mail server that does not.
-const fn smtp(name: &'static str, reason: &'static str, manner: Manner, about: &'static str) -> Entry {
-    let serves = Serves::StartTls(GOOD, Protocol::Smtp, manner);
-    Entry { name, module: "starttls_smtp", expected: fails("tls", reason), serves, about }
-}
 
 /// Every endpoint.
 const TABLE: &[Entry] = &[
@@ -604,167 +591,6 @@ const TABLE: &[Entry] = &[
         serves: Serves::Https(CLIENT_CERT_13, hello),
         about: "a TLS 1.3 server that wants a client certificate",
     },
-    switching("starttls-smtp", "starttls_smtp", Protocol::Smtp, "a mail server that switches to TLS"),
-    switching("starttls-imap", "starttls_imap", Protocol::Imap, "a mailbox server that switches to TLS"),
-    switching("starttls-pop3", "starttls_pop3", Protocol::Pop3, "an old mailbox server that switches to TLS"),
-    switching("starttls-ftp", "starttls_ftp", Protocol::Ftp, "a file server that switches to TLS"),
-    switching("starttls-ldap", "starttls_ldap", Protocol::Ldap, "a directory that switches to TLS"),
-    switching("starttls-postgres", "starttls_postgres", Protocol::Postgres, "a PostgreSQL server that switches to TLS"),
-    switching("starttls-mysql", "starttls_mysql", Protocol::Mysql, "a MySQL server that switches to TLS"),
-    switching("starttls-xmpp", "starttls_xmpp", Protocol::Xmpp, "a chat server that switches to TLS"),
-    Entry {
-        name: "starttls-expired",
-        module: "starttls_smtp",
-        expected: fails("tls", "cert_expired"),
-        serves: Serves::StartTls(Tls::new(Cert::Expired), Protocol::Smtp, Manner::Good),
-        about: "a mail server whose certificate, behind STARTTLS, ended yesterday",
-    },
-    smtp(
-        "starttls-refused",
-        "starttls_refused",
-        Manner::Refuses,
-        "a mail server that offers STARTTLS and then has none",
-    ),
-    smtp("starttls-not-offered", "starttls_refused", Manner::OffersNot, "a mail server that does not offer STARTTLS"),
-    smtp(
-        "starttls-injection",
-        "starttls_refused",
-        Manner::Injects,
-        "a mail server that sends more than its permission",
-    ),
-    smtp("starttls-endless", "starttls_refused", Manner::NeverEnds, "a mail server that never ends its greeting"),
-    smtp(
-        "starttls-silent",
-        "timeout",
-        Manner::FallsSilentAfter(1),
-        "a mail server that greets and then says nothing more",
-    ),
-    Entry {
-        name: "staple-good",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(stapling(Staple::Good), hello),
-        about: "staples an OCSP response: not revoked",
-    },
-    Entry {
-        name: "staple-revoked",
-        module: "https",
-        expected: fails("tls", "cert_revoked"),
-        serves: Serves::Https(stapling(Staple::Revoked), hello),
-        about: "staples an OCSP response: revoked yesterday",
-    },
-    Entry {
-        name: "staple-stale",
-        module: "https_staple",
-        expected: fails("tls", "staple_missing"),
-        serves: Serves::Https(stapling(Staple::Stale), hello),
-        about: "has to staple an OCSP response; the one it has ended yesterday",
-    },
-    Entry {
-        name: "staple-wrong-certificate",
-        module: "https_staple",
-        expected: fails("tls", "staple_missing"),
-        serves: Serves::Https(stapling(Staple::OtherCertificate), hello),
-        about: "has to staple an OCSP response; the one it has is for another certificate",
-    },
-    Entry {
-        name: "staple-bad-signature",
-        module: "https_staple",
-        expected: fails("tls", "staple_missing"),
-        serves: Serves::Https(stapling(Staple::BadSignature), hello),
-        about: "has to staple an OCSP response; a stranger signed the one it has",
-    },
-    Entry {
-        name: "staple-delegated",
-        module: "https_staple",
-        expected: Expected::Success,
-        serves: Serves::Https(stapling(Staple::Delegated), hello),
-        about: "staples an OCSP response that a responder of its issuer signed",
-    },
-    Entry {
-        name: "staple-none",
-        module: "https_staple",
-        expected: fails("tls", "staple_missing"),
-        serves: Serves::Https(GOOD, hello),
-        about: "has to staple an OCSP response, and does not",
-    },
-    Entry {
-        name: "must-staple",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls { cert: Cert::MustStaple, ..stapling(Staple::Good) }, hello),
-        about: "its certificate demands a staple, and gets one",
-    },
-    Entry {
-        name: "must-staple-missing",
-        module: "https",
-        expected: fails("tls", "staple_missing"),
-        serves: Serves::Https(Tls::new(Cert::MustStaple), hello),
-        about: "its certificate demands a staple, and there is none",
-    },
-    Entry {
-        name: "ocsp-good",
-        module: "https_revocation_hard",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::Responder("/ocsp/slow")), hello),
-        about: "its responder says, after a while: not revoked",
-    },
-    Entry {
-        name: "ocsp-revoked",
-        module: "https_revocation_soft",
-        expected: fails("tls", "cert_revoked"),
-        serves: Serves::Https(Tls::new(Cert::Responder("/ocsp/revoked")), hello),
-        about: "its responder says: revoked",
-    },
-    Entry {
-        name: "ocsp-unknown",
-        module: "https_revocation_hard",
-        expected: fails("tls", "revocation_unknown"),
-        serves: Serves::Https(Tls::new(Cert::Responder("/ocsp/unknown")), hello),
-        about: "its responder does not know it, and has to",
-    },
-    Entry {
-        name: "ocsp-dead",
-        module: "https_revocation_soft",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::Responder("/ocsp/dead")), hello),
-        about: "its responder never answers, which the module permits",
-    },
-    Entry {
-        name: "ocsp-dead-hard",
-        module: "https_revocation_hard",
-        expected: fails("tls", "revocation_unknown"),
-        serves: Serves::Https(Tls::new(Cert::Responder("/ocsp/dead")), hello),
-        about: "its responder never answers, and has to",
-    },
-    Entry {
-        name: "crl-good",
-        module: "https_revocation_hard",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::List("/crl/list")), hello),
-        about: "is not on its issuer's revocation list",
-    },
-    Entry {
-        name: "crl-revoked",
-        module: "https_revocation_soft",
-        expected: fails("tls", "cert_revoked"),
-        serves: Serves::Https(Tls::new(Cert::Listed), hello),
-        about: "is on its issuer's revocation list",
-    },
-    Entry {
-        name: "crl-huge",
-        module: "https_revocation_soft",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::List("/crl/huge")), hello),
-        about: "its issuer's revocation list is larger than is taken",
-    },
-    Entry {
-        name: "missing-intermediate-published",
-        module: "https_fetch_issuers",
-        expected: fails("tls", "cert_chain_incomplete"),
-        serves: Serves::Https(Tls::new(Cert::MissingIntermediatePublished), hello),
-        about: "sends its certificate without the intermediate, which its issuer publishes",
-    },
     Entry {
         name: "no-such-name",
         module: "https",
@@ -772,143 +598,10 @@ const TABLE: &[Entry] = &[
         serves: Serves::Nowhere,
         about: "a name that cannot exist",
     },
-    Entry {
-        name: "wrong-purpose",
-        module: "https",
-        expected: fails("tls", "cert_wrong_purpose"),
-        serves: Serves::Https(Tls::new(Cert::WrongPurpose), hello),
-        about: "its certificate is for clients",
-    },
-    Entry {
-        name: "sha1-signature",
-        module: "https",
-        expected: fails("tls", "cert_weak"),
-        serves: Serves::Https(Tls::new(Cert::Sha1Signature), hello),
-        about: "its certificate is signed with SHA-1",
-    },
-    Entry {
-        name: "x509-v1",
-        module: "https",
-        expected: fails("tls", "cert_malformed"),
-        serves: Serves::Https(Tls::new(Cert::VersionOne), hello),
-        about: "its certificate is of X.509 version 1",
-    },
-    Entry {
-        name: "unknown-critical",
-        module: "https",
-        expected: fails("tls", "cert_invalid"),
-        serves: Serves::Https(Tls::new(Cert::UnknownCritical), hello),
-        about: "its certificate has a critical extension that nobody knows",
-    },
-    Entry {
-        name: "name-constraint",
-        module: "https",
-        expected: fails("tls", "cert_invalid"),
-        serves: Serves::Https(Tls::new(Cert::NameConstraint), hello),
-        about: "its issuer may not sign for this name",
-    },
-    Entry {
-        name: "ca-as-leaf",
-        module: "https",
-        expected: fails("tls", "cert_invalid"),
-        serves: Serves::Https(Tls::new(Cert::CaAsLeaf), hello),
-        about: "its certificate is a CA's",
-    },
-    Entry {
-        name: "expired-intermediate",
-        module: "https",
-        expected: fails("tls", "cert_expired"),
-        serves: Serves::Https(Tls::new(Cert::ExpiredIntermediate), hello),
-        about: "its issuer's certificate ended yesterday",
-    },
-    Entry {
-        name: "trusted-self-signed",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::TrustedSelfSigned), hello),
-        about: "its certificate is self-signed, a CA's, and trusted",
-    },
-    Entry {
-        name: "cross-signed",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::CrossSigned), hello),
-        about: "sends two certificates of its issuer: a good one, then one that has ended",
-    },
-    Entry {
-        name: "cross-signed-old-first",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::CrossSignedExpiredFirst), hello),
-        about: "sends two certificates of its issuer: one that has ended, then a good one",
-    },
-    Entry {
-        name: "root-sent",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::RootSent), hello),
-        about: "sends its root too",
-    },
-    Entry {
-        name: "expired-root-sent",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::ExpiredRootSent), hello),
-        about: "sends an old root that nobody needs too",
-    },
-    Entry {
-        name: "duplicated-chain",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::Duplicated), hello),
-        about: "sends every certificate twice",
-    },
-    Entry {
-        name: "long-chain",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::Long), hello),
-        about: "sends five certificates",
-    },
-    Entry {
-        name: "shuffled-chain",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::Shuffled), hello),
-        about: "sends five certificates in the wrong order",
-    },
-    Entry {
-        name: "timestamps",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls::new(Cert::WithTimestamps), hello),
-        about: "its certificate has two signed certificate timestamps",
-    },
-    Entry {
-        name: "hello-retry",
-        module: "https",
-        expected: Expected::Success,
-        serves: Serves::Https(Tls { hello_retry: true, ..GOOD }, hello),
-        about: "wants another key exchange group, and says so with a hello retry",
-    },
-    Entry {
-        name: "security-headers",
-        module: "https_headers",
-        expected: Expected::Success,
-        serves: Serves::Https(GOOD, careful),
-        about: "answers with HSTS and other headers that make browsers careful",
-    },
 ];
 
 fn hello(_: &Seen) -> Reply {
     Reply::new(StatusCode::OK, "hello\n")
-}
-
-fn careful(seen: &Seen) -> Reply {
-    hello(seen)
-        .header(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains")
-        .header(header::CONTENT_SECURITY_POLICY, "default-src 'self'")
-        .header(header::X_FRAME_OPTIONS, "DENY")
 }
 
 fn slow(seen: &Seen) -> Reply {

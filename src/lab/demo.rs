@@ -123,7 +123,7 @@ pub(super) fn config(lab: &Lab) -> String {
         let targets = lab.endpoints().iter().filter(|endpoint| endpoint.module == module.name);
         add(&mut yaml, 0, &format!("- job_name: lab-{}", module.name));
         add(&mut yaml, 2, &format!("modules: [{}]", module.name));
-        add(&mut yaml, 2, if module.scans() { "interval: 30s" } else { "interval: 5s" });
+        add(&mut yaml, 2, if module.scans() { "interval: 10s" } else { "interval: 5s" });
         add(&mut yaml, 2, "static_configs:");
         for Endpoint { name, url, expected, .. } in targets {
             add(&mut yaml, 2, &format!("- targets: [\"{url}\"]"));

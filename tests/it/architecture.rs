@@ -68,7 +68,9 @@ fn sources() -> Vec<Source> {
     let mut test_files = BTreeSet::new();
     for parent in &all {
         for found in only_tests.captures_iter(&read(parent)) {
-            test_files.insert(parent.with_file_name(format!("{}.rs", &found[1])));
+            let file = format!("{}.rs", &found[1]);
+            test_files.insert(parent.with_extension("").join(&file));
+            test_files.insert(parent.with_file_name(file));
         }
     }
     let tests = Regex::new(r"#\[cfg\((?:test|all\(test, .*\))\)\]\nmod tests \{").unwrap();

@@ -128,7 +128,8 @@ pub(crate) fn demo_config(lab: &Lab, timeout: &str, interval: &str) -> String {
     lab.demo_config()
         .replace("timeout: 2s", &format!("timeout: {timeout}"))
         .replace("interval: 5s", &format!("interval: {interval}"))
-        .replace("interval: 30s", &format!("interval: {interval}"))
+        // Not shorter: a scan's timeout has to fit in.
+        .replace("interval: 10s", "interval: 4s")
 }
 
 /// A query value, encoded.
