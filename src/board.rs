@@ -3,7 +3,7 @@
 //! Reports go in, copies of them come out; nothing is computed from them but the totals. Knows neither who runs the
 //! probes nor who shows them.
 
-use crate::model::{Failure, ProbeReport, Series, SeriesKey, Tally};
+use crate::model::{CertificateWatch, Failure, ProbeReport, Series, SeriesKey, Tally};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,6 +27,8 @@ pub struct SeriesRow {
     pub report: Option<Arc<ProbeReport>>,
     /// Totals of all its runs.
     pub tally: Tally,
+    /// The leaf certificates its runs saw, which outlive a run that saw none.
+    pub certificate: CertificateWatch,
     /// How late its latest run started.
     pub lag: Duration,
     /// When its latest finished run began.
@@ -76,6 +78,7 @@ impl Board {
             row.last_change = Some(report.started);
         }
         row.tally.add(&report);
+        row.certificate.see(&report);
         row.lag = lag;
         row.last_run = Some(report.started);
         row.report = Some(report);
@@ -141,6 +144,7 @@ impl SeriesRow {
             interval: Duration::ZERO,
             report: None,
             tally: Tally::default(),
+            certificate: CertificateWatch::default(),
             lag: Duration::ZERO,
             last_run: None,
             last_change: None,
@@ -199,7 +203,9 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Job, Module, ModuleName, Phase, Prober, Reason, Retry};
+    use crate::model::{
+        Certificate, CertificateChange, Hop, Job, Module, ModuleName, Phase, Prober, Reason, Retry, TlsFacts,
+    };
 
     const TARGET: &str = "https://user:pw@example.com/";
 
@@ -303,6 +309,47 @@ mod tests {
         board.put(&key("a"), Arc::new(later.clone()), Duration::ZERO);
         let row = board.rows().remove(0);
         assert_eq!((row.last_change, row.last_run), (Some(bad().started), Some(later.started)));
+    }
+
+    /// A run whose leaf certificate has this fingerprint; without one, the run saw none.
+    fn run(server_name: &str, fingerprint: Option<&str>, at: u64) -> Arc<ProbeReport> {
+        let leaf = fingerprint.map(|f| Certificate { fingerprint_sha256: f.into(), ..Certificate::default() });
+        let chain = leaf.into_iter().collect();
+        let tls = TlsFacts { server_name: server_name.into(), chain, ..TlsFacts::default() };
+        let hops = vec![Hop { tls: Some(tls), ..Hop::default() }];
+        let started = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+        Arc::new(ProbeReport { started, hops, ..ProbeReport::clone(&ok()) })
+    }
+
+    #[test]
+    fn a_replaced_certificate_is_counted_and_survives_failures() {
+        let board = Board::new(0);
+        board.sync(&[series("a", 30)]);
+        let seen = |report: Arc<ProbeReport>| {
+            board.put(&key("a"), report, Duration::ZERO);
+            board.rows().remove(0).certificate
+        };
+        assert!(!seen(bad()).has_seen());
+        for first in [run("x", Some("11"), 1), run("x", None, 2), bad(), run("x", Some("11"), 3)] {
+            let watch = seen(first);
+            assert_eq!((watch.has_seen(), watch.changes, watch.last), (true, 0, None));
+        }
+        assert_eq!(seen(run("y", Some("22"), 4)).changes, 0, "another name has another certificate");
+        let change = CertificateChange {
+            server_name: "x".into(),
+            previous: "11".into(),
+            current: "33".into(),
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(5),
+        };
+        for report in [run("x", Some("33"), 5), run("x", None, 6), run("x", Some("33"), 7)] {
+            let watch = seen(report);
+            assert_eq!((watch.changes, watch.last), (1, Some(change.clone())));
+        }
+        for number in 0..40 {
+            seen(run(&format!("name-{number}"), Some("44"), 8));
+        }
+        assert_eq!(seen(run("x", Some("55"), 9)).changes, 2);
+        assert_eq!(seen(run("name-39", Some("66"), 9)).changes, 2, "the names remembered are bounded");
     }
 
     #[test]

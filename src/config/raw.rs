@@ -59,6 +59,7 @@ pub(super) struct RawHttp {
     pub(super) fail_if_header_matches: Option<Vec<RawHeaderMatcher>>,
     pub(super) fail_if_header_not_matches: Option<Vec<RawHeaderMatcher>>,
     pub(super) enable_http2: Option<bool>,
+    pub(super) report_security_headers: Option<bool>,
     pub(super) basic_auth: Option<RawBasicAuth>,
     pub(super) authorization: Option<RawAuthorization>,
     pub(super) bearer_token: Option<Masked>,

@@ -1,10 +1,10 @@
 //! The lab's certificate authority: takes what is to be wrong with a certificate, gives a chain and a key. All of it is
 //! made in memory when the lab starts, with ECDSA P-256 keys, dated from now. Knows nothing of servers.
 
-use super::pki;
+use super::{odd, pki};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, CustomExtension, DnType,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, CrlDistributionPoint, CustomExtension, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -49,6 +49,38 @@ pub enum Cert {
     List(&'static str),
     /// It is on the lab's revocation list, which it names.
     Listed,
+    /// For clients, not for servers.
+    WrongPurpose,
+    /// Signed with SHA-1; for one name only.
+    Sha1Signature,
+    /// X.509 version 1; for one subject only.
+    VersionOne,
+    /// Has a critical extension that nobody knows.
+    UnknownCritical,
+    /// Its issuer may sign for another domain only.
+    NameConstraint,
+    /// Says that it is a CA.
+    CaAsLeaf,
+    /// Its issuer's certificate ended yesterday.
+    ExpiredIntermediate,
+    /// A self-signed CA certificate that clients of the lab trust; for one name only.
+    TrustedSelfSigned,
+    /// Two certificates of one issuer: a good one, then one that has ended.
+    CrossSigned,
+    /// The same, the other way round.
+    CrossSignedExpiredFirst,
+    /// With the root, which nobody needs to be sent.
+    RootSent,
+    /// With an old root that has nothing to do with it.
+    ExpiredRootSent,
+    /// Everything twice.
+    Duplicated,
+    /// Five certificates.
+    Long,
+    /// Five certificates, in the wrong order.
+    Shuffled,
+    /// With two signed certificate timestamps.
+    WithTimestamps,
 }
 
 /// A certificate chain, leaf first, and the leaf's key.
@@ -61,8 +93,9 @@ pub struct Identity {
 
 /// A root, its intermediate that signs the leaves, and a root that nobody trusts.
 pub struct Authority {
-    root: CertifiedIssuer<'static, KeyPair>,
-    intermediate: CertifiedIssuer<'static, KeyPair>,
+    pub(super) root: CertifiedIssuer<'static, KeyPair>,
+    pub(super) intermediate: CertifiedIssuer<'static, KeyPair>,
+    pub(super) trusted_leaf: (Certificate, KeyPair),
     stranger: CertifiedIssuer<'static, KeyPair>,
     /// Where its publications are, once they are.
     published: Option<SocketAddr>,
@@ -75,7 +108,13 @@ impl Authority {
         let root = self_signed("edgeprobe lab root");
         let intermediate =
             CertifiedIssuer::signed_by(issuer_params("edgeprobe lab intermediate"), key(), &root).expect(VALID);
-        Self { root, intermediate, stranger: self_signed("some other root"), published: None }
+        Self {
+            root,
+            intermediate,
+            trusted_leaf: odd::trusted_leaf(),
+            stranger: self_signed("some other root"),
+            published: None,
+        }
     }
 
     /// From now on leaves can name what is published at this address ([`super::pki::serve`]).
@@ -88,6 +127,16 @@ impl Authority {
         self.root.pem()
     }
 
+    /// Everything to trust: the root, a server's own certificate, and who signed the certificates that are fixtures.
+    pub fn trusted_pem(&self) -> String {
+        let pem = |der: &[u8]| {
+            let text = BASE64_STANDARD.encode(der);
+            let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\n");
+            format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+        };
+        [self.root.der(), self.trusted_leaf.0.der(), odd::FIXTURE_ROOT].map(pem).concat()
+    }
+
     /// The root to trust.
     pub fn root(&self) -> &CertificateDer<'static> {
         self.root.der()
@@ -95,6 +144,9 @@ impl Authority {
 
     /// A server's certificate of this kind for `name` (where the kind does not say another) and for 127.0.0.1.
     pub fn identity(&self, cert: Cert, name: &str) -> Identity {
+        if let Some(identity) = self.odd(cert, name) {
+            return identity;
+        }
         let key = key();
         let mut params = leaf_params(cert, name);
         let chain = match cert {
@@ -208,10 +260,10 @@ impl fmt::Debug for Authority {
     }
 }
 
-const VALID: &str = "the lab's names, dates and keys are valid";
+pub(super) const VALID: &str = "the lab's names, dates and keys are valid";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn key() -> KeyPair {
+pub(super) fn key() -> KeyPair {
     KeyPair::generate().expect("P-256 is supported")
 }
 
@@ -225,7 +277,7 @@ fn named(common_name: &str) -> CertificateParams {
     params
 }
 
-fn issuer_params(common_name: &str) -> CertificateParams {
+pub(super) fn issuer_params(common_name: &str) -> CertificateParams {
     let mut params = named(common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -234,7 +286,7 @@ fn issuer_params(common_name: &str) -> CertificateParams {
     params
 }
 
-fn leaf_params(cert: Cert, name: &str) -> CertificateParams {
+pub(super) fn leaf_params(cert: Cert, name: &str) -> CertificateParams {
     let name = if matches!(cert, Cert::WrongName | Cert::ExpiredWrongName) { "other.example" } else { name };
     let mut params = named(name);
     params.subject_alt_names =
@@ -252,11 +304,11 @@ fn leaf_params(cert: Cert, name: &str) -> CertificateParams {
 }
 
 /// The access methods: the issuer's responder, the issuer's certificate.
-const OCSP: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01];
-const CA_ISSUERS: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+pub(super) const OCSP: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01];
+pub(super) const CA_ISSUERS: [u8; 10] = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
 
 /// The extension that says where something of the issuer is (RFC 5280 section 4.2.2.1), for a short location.
-fn authority_information_access(method: [u8; 10], location: &str) -> CustomExtension {
+pub(super) fn authority_information_access(method: [u8; 10], location: &str) -> CustomExtension {
     const URI: u8 = 0x86;
     let description = [&method[..], &der(URI, location.as_bytes())].concat();
     CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], der(0x30, &der(0x30, &description)))
@@ -268,7 +320,7 @@ fn must_staple() -> CustomExtension {
 }
 
 /// One DER value with a length of one byte.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(super) fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = u8::try_from(content.len()).ok().filter(|&n| n < 128).expect("the lab's extensions are short");
     [&[tag, length], content].concat()
 }

@@ -19,6 +19,13 @@ const MODULES: &[Module] = &[
     Module { name: "https_gzip", prober: "http", tls_block: "", lines: &["compression: gzip"], tls: &[] },
     Module { name: "wss", prober: "websocket", tls_block: "http_config", lines: &["ping: true"], tls: &[] },
     Module {
+        name: "https_headers",
+        prober: "http",
+        tls_block: "",
+        lines: &["report_security_headers: true"],
+        tls: &[],
+    },
+    Module {
         name: "wss_chat",
         prober: "websocket",
         tls_block: "http_config",

@@ -11,6 +11,7 @@ mod demo;
 pub mod http;
 mod listener;
 pub mod ocsp;
+mod odd;
 pub mod old;
 pub mod pki;
 pub mod raw;
@@ -47,7 +48,7 @@ impl Lab {
         ca.publish_at(pki.address());
         let started = catalogue::start(&ca).await?;
         Ok(Self {
-            ca_pem: ca.root_pem(),
+            ca_pem: ca.trusted_pem(),
             client_pem: ca.client_pem(),
             ca,
             endpoints: started.endpoints,
@@ -107,7 +108,7 @@ impl Lab {
         &self.ca
     }
 
-    /// The root to trust, as PEM.
+    /// What to trust, as PEM; the root is the first.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }

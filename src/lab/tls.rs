@@ -38,6 +38,8 @@ pub struct Tls {
     pub strict_sni: bool,
     /// The OCSP response it staples.
     pub staple: Option<Staple>,
+    /// Whether it wants a key exchange group that no client guesses (a hello retry in TLS 1.3).
+    pub hello_retry: bool,
 }
 
 impl Tls {
@@ -50,6 +52,7 @@ impl Tls {
             client_cert: ClientCert::Ignored,
             strict_sni: false,
             staple: None,
+            hello_retry: false,
         }
     }
 }
@@ -93,7 +96,11 @@ pub struct ServerTls(Arc<ServerConfig>);
 impl ServerTls {
     /// Settings with a certificate of `ca` for each of `names`; the first is shown to a client that asks for another.
     pub fn new(ca: &Authority, tls: Tls, names: &[String]) -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut provider = aws_lc_rs::default_provider();
+        if tls.hello_retry {
+            provider.kx_groups = vec![aws_lc_rs::kx_group::SECP384R1];
+        }
+        let provider = Arc::new(provider);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&tls.versions.list())
             .expect("the provider speaks TLS 1.2 and 1.3");
@@ -177,7 +184,9 @@ pub(super) async fn drain(mut stream: impl AsyncRead + Unpin) {
 }
 
 fn certified_key(identity: Identity, provider: &CryptoProvider) -> CertifiedKey {
-    CertifiedKey::from_der(identity.chain, identity.key, provider).expect("the lab's keys fit their certificates")
+    // Without a look at the certificate: some cannot be read by rustls.
+    let key = provider.key_provider.load_private_key(identity.key).expect("the lab's keys are usable");
+    CertifiedKey::new(identity.chain, key)
 }
 
 fn by_sni<'a>(keys: impl Iterator<Item = (&'a str, CertifiedKey)>) -> Arc<dyn ResolvesServerCert> {

@@ -2,10 +2,10 @@
 
 use super::Own;
 use crate::model::{
-    Answer, BigHello, Body, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, Hop, Hsts,
-    HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts, Phase,
-    PhaseTimes, ProbeReport, Prober, Reason, Retry, RevocationFacts, ScanFacts, TlsFacts, TlsGroup, TlsModule,
-    TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
+    Answer, BigHello, Body, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding,
+    HandshakeKind, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts,
+    OcspStatus, PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, RevocationFacts, ScanFacts, TlsFacts,
+    TlsGroup, TlsModule, TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
 };
 use http::Method;
 use std::{
@@ -32,6 +32,7 @@ pub(super) fn https_ok() -> ProbeReport {
         body_length: 1256,
         last_modified: Some(1_571_298_000),
         hsts: Some(Hsts { max_age: 31_536_000, include_subdomains: true, preload: false }),
+        security_headers: vec!["strict-transport-security", "x-frame-options"],
         ..HttpFacts::default()
     });
     report("https_2xx", http(), vec![first, last])
@@ -296,6 +297,9 @@ fn tls(verdict: Verdict) -> TlsFacts {
         client_cert_not_after: None,
         chain: [leaf(), intermediate()].into(),
         ocsp_stapled: false,
+        kind: Some(HandshakeKind::Full),
+        received_bytes: 3021,
+        sent_bytes: 1712,
         verdict: Some(verdict),
         revocation: RevocationFacts::default(),
     }
@@ -310,6 +314,11 @@ fn leaf() -> Certificate {
         not_before: 1_790_000_000,
         not_after: 1_799_000_000,
         dns_names: vec!["example.com".into(), "*.example.com".into()],
+        key: "ECDSA P-256".into(),
+        key_bits: Some(256),
+        signature_algorithm: "ecdsa-with-SHA384".into(),
+        sct_count: 2,
+        sct_newest: Some(1_790_000_100),
         ..Certificate::default()
     }
 }
@@ -321,6 +330,11 @@ fn intermediate() -> Certificate {
         not_before: 1_700_000_000,
         not_after: 1_850_000_000,
         is_ca: true,
+        serial: "0a".into(),
+        fingerprint_sha256: "5a8f16fda448d783481cca57a2428d174dad8c60943ceb28f661ae31fd39a5fa".into(),
+        key: "RSA 4096".into(),
+        key_bits: Some(4096),
+        signature_algorithm: "sha256WithRSAEncryption".into(),
         ..Certificate::default()
     }
 }
@@ -344,6 +358,7 @@ fn http() -> Prober {
         fail_if_header_matches: Vec::new(),
         fail_if_header_not_matches: Vec::new(),
         enable_http2: true,
+        report_security_headers: true,
         auth: None,
         tls: TlsOptions::default(),
     }))

@@ -1,7 +1,7 @@
 //! Whole pages, compared to the letter with the files in `golden/`: OpenMetrics in `.prom`, text in `.txt`.
 
 use super::{CATALOGUE, Read, Row, SeriesFacts, fixtures, render, to_text};
-use crate::model::{ProbeReport, Tally};
+use crate::model::{CertificateWatch, ProbeReport, Tally};
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
 /// Compares `actual` with a file of the repository. Set `UPDATE_GOLDEN=1` to write the file instead.
@@ -101,8 +101,17 @@ fn scheduled_series_with_totals() {
         let all = [("job", Some("cdn")), ("instance", Some(instance)), ("module", Some("https_2xx")), ("edge", edge)];
         all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect::<Vec<_>>()
     };
+    let mut certificate = CertificateWatch::default();
+    certificate.see(&ok);
+    let mut renewed = ok.clone();
+    let mut chain = renewed.hops[1].tls.as_ref().unwrap().chain.to_vec();
+    chain[0].fingerprint_sha256 = "7a".repeat(32);
+    renewed.hops[1].tls.as_mut().unwrap().chain = chain.into();
+    certificate.see(&renewed);
+    let unseen = CertificateWatch::default();
     let facts = SeriesFacts {
         tally: &tally,
+        certificate: &certificate,
         interval: Duration::from_secs(30),
         lag: Duration::from_micros(1_500),
         last_run: Some(fixtures::at(1_793_000_100)),
@@ -115,7 +124,7 @@ fn scheduled_series_with_totals() {
             Row {
                 labels: &waiting,
                 report: None,
-                series: Some(SeriesFacts { tally: &unborn, last_run: None, ..facts }),
+                series: Some(SeriesFacts { tally: &unborn, certificate: &unseen, last_run: None, ..facts }),
             },
         ],
     );

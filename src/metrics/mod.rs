@@ -22,7 +22,7 @@ pub use format::Format;
 pub use own::{Own, Process};
 pub use samples::{Samples, Value};
 
-use crate::model::{ProbeReport, Tally};
+use crate::model::{CertificateWatch, ProbeReport, Tally};
 use std::time::{Duration, SystemTime};
 
 /// One probed target on a page.
@@ -41,6 +41,8 @@ pub struct Row<'a> {
 pub struct SeriesFacts<'a> {
     /// Totals of all its runs.
     pub tally: &'a Tally,
+    /// The leaf certificates its runs saw.
+    pub certificate: &'a CertificateWatch,
     /// How often it runs.
     pub interval: Duration,
     /// How late its latest run started.

@@ -27,6 +27,10 @@ pub const RESERVED_LABELS: &[&str] = &[
     "serialnumber",
     "source",
     "status",
+    "key",
+    "signature_algorithm",
+    "kind",
+    "header",
     "le",
     "quantile",
 ];

@@ -3,6 +3,7 @@
 //! Everything else in the crate speaks in these types. They do no I/O, read no clock, know neither YAML nor metrics,
 //! and import nothing of ours.
 
+mod chain;
 mod failure;
 mod job;
 mod module;
@@ -16,6 +17,7 @@ mod target;
 mod trust;
 mod web;
 
+pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
 pub use failure::{Failure, Reason};
 pub use job::{ConnectTo, Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
@@ -25,7 +27,8 @@ pub use module::{
 };
 pub use phase::{Phase, PhaseTimes};
 pub use report::{
-    Certificate, CheckResult, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, TlsFacts, Verdict, WebSocketFacts,
+    Certificate, CheckResult, HandshakeKind, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, SECURITY_HEADERS,
+    TlsFacts, Verdict, WebSocketFacts,
 };
 pub use revocation::{CrlFacts, OcspFacts, OcspStatus, Online, RevocationFacts, RevocationPolicy};
 pub use scan::{

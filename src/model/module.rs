@@ -184,6 +184,8 @@ pub struct HttpModule {
     pub fail_if_header_not_matches: Vec<HeaderMatcher>,
     /// Offer HTTP/2 by ALPN.
     pub enable_http2: bool,
+    /// Report which security headers the response has.
+    pub report_security_headers: bool,
     /// Credentials.
     pub auth: Option<Auth>,
     /// TLS.

@@ -4,10 +4,12 @@
 
 use super::{Failure, Job, Module, PhaseTimes, Reason, RevocationFacts, ScanFacts, TlsVersion};
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use strum::IntoStaticStr;
 
 /// The outcome of one probe. Metrics, pages, logs and the command line all render from it.
 #[derive(Clone, Debug)]
@@ -147,10 +149,32 @@ pub struct TlsFacts {
     pub chain: Arc<[Certificate]>,
     /// Whether an OCSP staple came along.
     pub ocsp_stapled: bool,
+    /// How the handshake went; `None` before it was done.
+    pub kind: Option<HandshakeKind>,
+    /// Bytes read from the connection until the handshake ended, well or not.
+    pub received_bytes: u64,
+    /// Bytes written to it until then.
+    pub sent_bytes: u64,
     /// The checks; `None` when no certificate came.
     pub verdict: Option<Verdict>,
     /// What was learned about the leaf's revocation.
     pub revocation: RevocationFacts,
+}
+
+/// How a handshake went. Sessions are never resumed: a resumed one would not show the certificate.
+#[derive(Clone, Copy, Debug, Eq, IntoStaticStr, PartialEq)]
+#[strum(serialize_all = "snake_case")]
+pub enum HandshakeKind {
+    /// In the usual round trips.
+    Full,
+    /// With one more, because the server wanted another key exchange group first (RFC 8446 section 4.1.4).
+    FullWithHelloRetry,
+}
+
+impl fmt::Display for HandshakeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.into())
+    }
 }
 
 /// One check's outcome: fine, or a reason and the words for a person.
@@ -231,16 +255,26 @@ pub struct Certificate {
     pub ip_addresses: Vec<IpAddr>,
     /// Key type and size, such as `ECDSA P-256` or `RSA 2048`.
     pub key: String,
+    /// Size of the key in bits: the modulus of RSA, the field of an elliptic curve; `None` where it cannot be told.
+    pub key_bits: Option<u32>,
     /// Signature algorithm, such as `ecdsa-with-SHA256`.
     pub signature_algorithm: String,
     /// Whether subject and issuer are the same.
     pub self_issued: bool,
+    /// Whether it is also signed with its own key, as far as that can be checked: old algorithms are taken at their word.
+    pub self_signed: bool,
     /// Whether the basic constraints say that it is a CA.
     pub is_ca: bool,
     /// Whether it names an OCSP responder.
     pub names_responder: bool,
     /// Whether it names where its issuer's certificate can be fetched.
     pub names_issuer_location: bool,
+    /// Embedded signed certificate timestamps (RFC 6962 section 3.3).
+    pub sct_count: usize,
+    /// The newest of them, Unix seconds.
+    pub sct_newest: Option<i64>,
+    /// Whether what was sent is no certificate that can be read: then nothing but the fingerprint is known.
+    pub unreadable: bool,
 }
 
 /// What an HTTP response said.
@@ -260,9 +294,22 @@ pub struct HttpFacts {
     pub last_modified: Option<i64>,
     /// Strict-Transport-Security (RFC 6797).
     pub hsts: Option<Hsts>,
+    /// Which of [`SECURITY_HEADERS`] are there.
+    pub security_headers: Vec<&'static str>,
     /// Where a redirect status points to.
     pub redirect: Option<String>,
 }
+
+/// The response headers that tell browsers to be careful, as far as they are reported.
+pub const SECURITY_HEADERS: [&str; 7] = [
+    "content-security-policy",
+    "cross-origin-opener-policy",
+    "permissions-policy",
+    "referrer-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "x-frame-options",
+];
 
 /// A parsed Strict-Transport-Security header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,7 +1,8 @@
 //! `/logs`: the debug report of a remembered probe or of a scheduled series, rendered when it is asked for.
 
 use super::{State, params::Params, probe::debug_text, reply};
-use crate::model::ProbeReport;
+use crate::model::{CertificateChange, ProbeReport};
+use crate::show;
 use axum::extract::{self, RawQuery};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,12 +11,18 @@ use std::sync::Arc;
 /// By `id`, by `target` and `module`, or (ours) by the labels of a scheduled series: `job` and any others.
 pub(super) async fn logs(extract::State(state): extract::State<Arc<State>>, query: RawQuery) -> Response {
     match find(&state, &Params::read(&query)) {
-        Ok(report) => reply::text(debug_text(&state, &report)),
+        Ok((report, change)) => {
+            let change = change.as_ref().map(show::certificate_change).unwrap_or_default();
+            reply::text(debug_text(&state, &report) + &change)
+        }
         Err((status, text)) => reply::line(status, text),
     }
 }
 
-fn find(state: &State, params: &Params) -> Result<Arc<ProbeReport>, (StatusCode, &'static str)> {
+/// A report; with that of a series, the latest change of its certificate.
+type Found = (Arc<ProbeReport>, Option<CertificateChange>);
+
+fn find(state: &State, params: &Params) -> Result<Found, (StatusCode, &'static str)> {
     let bad = |text| (StatusCode::BAD_REQUEST, text);
     let gone = |text| (StatusCode::NOT_FOUND, text);
     if params.get("job").is_some() {
@@ -23,6 +30,7 @@ fn find(state: &State, params: &Params) -> Result<Arc<ProbeReport>, (StatusCode,
     }
     let id = params.get("id").and_then(|text| text.parse::<i64>().ok());
     let module = params.get("module");
+    let alone = |report| (report, None);
     match (id, params.get("target")) {
         (Some(_), Some(_)) => Err(bad("Probe id and target can't be defined at the same time")),
         (None, None) => Err(bad("Probe id or target must be defined as http query parameters")),
@@ -31,15 +39,19 @@ fn find(state: &State, params: &Params) -> Result<Arc<ProbeReport>, (StatusCode,
         }
         (Some(id), None) => {
             let found = u64::try_from(id).ok().and_then(|id| state.board.by_id(id));
-            found.ok_or_else(|| gone("Probe id not found"))
+            found.map(alone).ok_or_else(|| gone("Probe id not found"))
         }
-        (None, Some(target)) => state.board.by_target(target, module).ok_or_else(|| gone("Probe target not found")),
+        (None, Some(target)) => {
+            let found = state.board.by_target(target, module);
+            found.map(alone).ok_or_else(|| gone("Probe target not found"))
+        }
     }
 }
 
 /// The latest report of the first series all of whose labels the query names with their values.
-fn of_series(state: &State, params: &Params) -> Option<Arc<ProbeReport>> {
+fn of_series(state: &State, params: &Params) -> Option<Found> {
     let rows = state.board.rows();
     let asked = |labels: &[(String, String)]| labels.iter().all(|(n, v)| params.get(n).unwrap_or_default() == v);
-    rows.into_iter().find(|row| asked(row.key.labels())).and_then(|row| row.report)
+    let row = rows.into_iter().find(|row| asked(row.key.labels()))?;
+    Some((row.report?, row.certificate.last))
 }

@@ -21,8 +21,13 @@ fn page(state: &State) -> String {
 }
 
 fn row(series: &SeriesRow) -> Row<'_> {
-    let facts =
-        SeriesFacts { tally: &series.tally, interval: series.interval, lag: series.lag, last_run: series.last_run };
+    let facts = SeriesFacts {
+        tally: &series.tally,
+        certificate: &series.certificate,
+        interval: series.interval,
+        lag: series.lag,
+        last_run: series.last_run,
+    };
     Row { labels: series.key.labels(), report: series.report.as_deref(), series: Some(facts) }
 }
 

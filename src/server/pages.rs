@@ -4,7 +4,7 @@
 
 use super::State;
 use crate::board::SeriesRow;
-use crate::model::{Failure, Module, ModuleName, ProbeReport, TrustFacts};
+use crate::model::{CertificateChange, Failure, Module, ModuleName, ProbeReport, TrustFacts};
 use crate::show;
 use axum::extract;
 use axum::http::header;
@@ -115,10 +115,11 @@ fn series_row(row: &SeriesRow, now: SystemTime) -> String {
     let took = report.map_or(String::new(), |report| seconds(report.elapsed));
     let version = report.and_then(|r| r.tls()?.version).map_or(String::new(), |version| version.to_string());
     let days = report.and_then(|report| certificate_end(report, now)).unwrap_or_default();
+    let replaced = row.certificate.last.as_ref().map(|change| replaced(change, now)).unwrap_or_default();
     let logs = report.map_or(String::new(), |_| format!("<a href=\"logs?{}\">logs</a>", Escaped(&query_of(row))));
     format!(
         "<tr><td>{}</td><td>{}{}</td><td>{}</td><td>{}</td><td>{age}</td><td>{took}</td><td>{version}</td>\
-         <td>{days}</td><td>{logs}</td></tr>\n",
+         <td>{days}{replaced}</td><td>{logs}</td></tr>\n",
         report.map_or("<span class=\"dim\">not yet probed</span>".into(), state_cell),
         Escaped(row.key.get("instance")),
         further_labels(row),
@@ -152,7 +153,8 @@ fn further_labels(row: &SeriesRow) -> String {
 
 /// Days until the first presented certificate ends, with the date.
 fn certificate_end(report: &ProbeReport, now: SystemTime) -> Option<String> {
-    let end = report.tls()?.chain.iter().map(|certificate| certificate.not_after).min()?;
+    let readable = report.tls()?.chain.iter().filter(|certificate| !certificate.unreadable);
+    let end = readable.map(|certificate| certificate.not_after).min()?;
     let date = show::utc(end);
     let left = show::days_left(end, show::unix_seconds(now));
     let words = if left < 0 { format!("expired {}", age(expired_for(end, now))) } else { format!("{left} d") };
@@ -161,6 +163,12 @@ fn certificate_end(report: &ProbeReport, now: SystemTime) -> Option<String> {
 
 fn expired_for(end: i64, now: SystemTime) -> Duration {
     Duration::from_secs(show::unix_seconds(now).saturating_sub(end).try_into().unwrap_or(0))
+}
+
+/// That the leaf certificate took the place of another, with its fingerprint.
+fn replaced(change: &CertificateChange, now: SystemTime) -> String {
+    let since = age(now.duration_since(change.at).unwrap_or_default());
+    format!(" <span class=\"dim\" title=\"before: SHA-256 {}\">replaced {since}</span>", Escaped(&change.previous))
 }
 
 /// The query that leads `/logs` to exactly this series.

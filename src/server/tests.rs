@@ -3,8 +3,8 @@
 use super::harness::{World, module, world};
 use super::{ExternalUrl, Options, Prefix};
 use crate::model::{
-    Failure, Header, IpPreference, Job, ModuleName, Phase, ProbeReport, Prober, Reason, Retry, RootStore, Series,
-    SeriesKey, TextSource, TlsOptions, Trust, WebSocketModule,
+    Certificate, Failure, Header, Hop, IpPreference, Job, ModuleName, Phase, ProbeReport, Prober, Reason, Retry,
+    RootStore, Series, SeriesKey, TextSource, TlsFacts, TlsOptions, Trust, WebSocketModule,
 };
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use std::io::Read as _;
@@ -180,6 +180,30 @@ async fn a_series_has_its_own_logs() {
     assert!(
         world.get("/").await.text().contains("logs?job=web&amp;instance=h.example&amp;module=cert&amp;edge=192.0.2.2")
     );
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_on_the_page_and_in_the_logs() {
+    let world = plain();
+    let one = series("h.example", "192.0.2.1");
+    world.board.sync(std::slice::from_ref(&one));
+    let put = |fingerprint: &str| {
+        let leaf = Certificate { fingerprint_sha256: fingerprint.into(), ..Certificate::default() };
+        let tls = TlsFacts { server_name: "h.example".into(), chain: [leaf].into(), ..TlsFacts::default() };
+        let hops = vec![Hop { tls: Some(tls), ..Hop::default() }];
+        let report = Arc::new(ProbeReport { hops, ..ProbeReport::clone(&report(&one.job, None)) });
+        world.board.put(&one.key, report, Duration::ZERO);
+    };
+    let logs = "/logs?job=web&instance=h.example&module=cert&edge=192.0.2.1";
+    put("0a");
+    assert!(!world.get(logs).await.text().contains("Certificate change:"));
+    assert!(!world.get("/").await.text().contains("replaced"));
+    assert!(world.get("/metrics").await.text().contains("probe_ssl_certificate_changes_total{job=\"web\""));
+    put("0b");
+    let text = world.get(logs).await.text().to_owned();
+    assert!(text.contains("\n\n\nCertificate change:\nname:     h.example\nseen at:  "), "{text}");
+    assert!(text.ends_with("previous: 0a\ncurrent:  0b\n"), "{text}");
+    assert!(world.get("/").await.text().contains("title=\"before: SHA-256 0a\">replaced "));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The presented certificates and the verdict on them, as indented lines.
 
 use super::{text::visible, time::days_left, time::utc};
-use crate::model::{Certificate, CheckResult, RevocationFacts, TlsFacts, Verdict};
+use crate::model::{Certificate, CertificateChange, ChainNotes, CheckResult, RevocationFacts, TlsFacts, Verdict};
 use std::fmt::Write as _;
 
 /// More names of one certificate are counted, not listed.
@@ -12,7 +12,15 @@ pub(super) fn chain_lines(tls: &TlsFacts, now: i64, indent: &str) -> String {
     let mut out = String::new();
     for (position, certificate) in tls.chain.iter().enumerate() {
         let label = if position == 0 { "leaf".to_owned() } else { position.to_string() };
-        let title = if certificate.self_issued { " (self-issued)" } else { "" };
+        if certificate.unreadable {
+            line(&mut out, indent, &format!("{label:<5} (not a certificate that can be read)"));
+            continue;
+        }
+        let title = match (certificate.self_signed, certificate.self_issued) {
+            (true, _) => " (self-signed)",
+            (false, true) => " (self-issued)",
+            (false, false) => "",
+        };
         line(&mut out, indent, &format!("{label:<5} {}{title}", or_none(&certificate.subject)));
         line(&mut out, indent, &format!("      issuer  {}", or_none(&certificate.issuer)));
         if let Some(names) = names(certificate) {
@@ -28,8 +36,39 @@ pub(super) fn chain_lines(tls: &TlsFacts, now: i64, indent: &str) -> String {
         if !certificate.spki_sha256.is_empty() {
             line(&mut out, indent, &format!("      pin     sha256/{}", certificate.spki_sha256));
         }
+        if let Some(newest) = certificate.sct_newest {
+            line(&mut out, indent, &format!("      SCTs    {}, the newest of {}", certificate.sct_count, utc(newest)));
+        }
+    }
+    for note in notes(&ChainNotes::of(&tls.chain)) {
+        line(&mut out, indent, &format!("note  {note}"));
     }
     out
+}
+
+/// What is odd about the chain, and what to do about it. None of it makes the chain invalid.
+fn notes(notes: &ChainNotes) -> Vec<String> {
+    let (ChainNotes { duplicates, unused, .. }, mut all) = (notes, Vec::new());
+    if !notes.ordered {
+        all.push("the order is wrong: put each certificate right after the one that it certifies".to_owned());
+    }
+    if *duplicates > 0 {
+        all.push(format!("{duplicates} of them are sent twice: remove the repetitions from the server's chain"));
+    }
+    if notes.root_sent {
+        all.push("a root is sent: leave it out, clients use their own".into());
+    }
+    if *unused > 0 {
+        all.push(format!("{unused} of them certify no other one: leave them out"));
+    }
+    all
+}
+
+/// The latest replacement of a series' leaf certificate, as a person wants it told.
+pub(super) fn change_text(change: &CertificateChange) -> String {
+    let CertificateChange { server_name, previous, current, at } = change;
+    let (server_name, at) = (visible(server_name), utc(super::unix_seconds(*at)));
+    format!("name:     {server_name}\nseen at:  {at}\nprevious: {previous}\ncurrent:  {current}\n")
 }
 
 /// Every check that was made, each fine or with its reason.
@@ -112,7 +151,16 @@ pub(super) fn own_certificate(not_after: i64, now: i64) -> String {
 
 fn validity(certificate: &Certificate, now: i64) -> String {
     let (from, to) = (utc(certificate.not_before), utc(certificate.not_after));
-    format!("{from} to {to}: {}", remaining(certificate, now))
+    let used =
+        share_used(certificate, now).map(|percent| format!(", {percent} % of its life used")).unwrap_or_default();
+    format!("{from} to {to}: {}{used}", remaining(certificate, now))
+}
+
+/// How much of its life a certificate has behind it, in whole percent; `None` before and after.
+fn share_used(certificate: &Certificate, now: i64) -> Option<i64> {
+    let (from, to) = (certificate.not_before, certificate.not_after);
+    let (used, life) = (now.checked_sub(from)?, to.checked_sub(from)?);
+    (life > 0 && (0..=life).contains(&used)).then(|| used.saturating_mul(100) / life)
 }
 
 fn days(count: i64) -> String {
@@ -129,4 +177,47 @@ fn or_none(name: &str) -> std::borrow::Cow<'_, str> {
 
 fn line(out: &mut String, indent: &str, text: &str) {
     writeln!(out, "{indent}{text}").expect("a String takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn oddities_of_the_chain_are_told_with_their_remedy() {
+        let leaf = Certificate { sct_count: 2, sct_newest: Some(fixture::NOW), ..fixture::certificate() };
+        let root = Certificate {
+            subject: "CN=Example CA".into(),
+            issuer: "CN=Example CA".into(),
+            fingerprint_sha256: "07".into(),
+            self_issued: true,
+            self_signed: true,
+            ..fixture::certificate()
+        };
+        let unreadable = Certificate { unreadable: true, fingerprint_sha256: "08".into(), ..Certificate::default() };
+        let chain = vec![leaf, root.clone(), root, unreadable].into();
+        let lines = chain_lines(&TlsFacts { chain, ..TlsFacts::default() }, fixture::NOW, "");
+        for part in [
+            "2026-01-22 00:00:00 UTC: 20 days left, 33 % of its life used\n",
+            "      SCTs    2, the newest of 2026-01-02 00:00:00 UTC\n",
+            "1     CN=Example CA (self-signed)\n",
+            "3     (not a certificate that can be read)\n",
+            "note  1 of them are sent twice",
+            "note  a root is sent",
+            "note  1 of them certify no other one",
+        ] {
+            assert!(lines.contains(part), "{part} is missing in:\n{lines}");
+        }
+        assert!(!lines.contains("order"), "{lines}");
+    }
+
+    #[test]
+    fn dates_at_the_edges_have_no_share() {
+        let of =
+            |from, to, now| share_used(&Certificate { not_before: from, not_after: to, ..Certificate::default() }, now);
+        assert_eq!(of(0, 100, 50), Some(50));
+        assert_eq!((of(0, 100, -1), of(0, 100, 101), of(7, 7, 7), of(9, 7, 8)), (None, None, None, None));
+        assert_eq!(of(i64::MIN, i64::MAX, 0), None);
+    }
 }

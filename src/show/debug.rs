@@ -3,7 +3,9 @@
 //! The log lines are not recorded while probing; they are told from the report's facts, at the times it kept.
 
 use super::{chain, curl, names, remedy, rfc3339, scan, text::is_hidden, unix_seconds};
-use crate::model::{Answer, Hop, HttpFacts, Phase, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts};
+use crate::model::{
+    Answer, CertificateChange, Hop, HttpFacts, Phase, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts,
+};
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
 use strum::EnumString;
@@ -41,6 +43,13 @@ pub fn debug(report: &ProbeReport, metrics_text: &str, format: LogFormat, level:
     if let Some(command) = curl(report) {
         section(&mut out, "Repeat it with:", &command);
     }
+    out
+}
+
+/// What `/logs` adds to the debug report of a series whose leaf certificate was replaced.
+pub fn certificate_change(change: &CertificateChange) -> String {
+    let mut out = String::new();
+    section(&mut out, "Certificate change:", &chain::change_text(change));
     out
 }
 
@@ -317,7 +326,7 @@ Certificate chain:
 leaf  CN=www.example.com
       issuer  CN=Example CA
       names   www.example.com, *.example.org
-      valid   2025-12-23 00:00:00 UTC to 2026-01-22 00:00:00 UTC: 20 days left
+      valid   2025-12-23 00:00:00 UTC to 2026-01-22 00:00:00 UTC: 20 days left, 33 % of its life used
       key     ECDSA P-256, signed with ecdsa-with-SHA256
 
 

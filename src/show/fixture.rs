@@ -1,9 +1,9 @@
 //! Reports for the tests of this folder: one HTTPS probe that went well, and the same probe failed.
 
 use crate::model::{
-    Body, Certificate, Failure, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, Phase,
-    ProbeReport, Prober, Reason, Retry, RevocationFacts, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict,
-    WebSocketModule,
+    Body, Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module,
+    ModuleName, Phase, ProbeReport, Prober, Reason, Retry, RevocationFacts, TlsFacts, TlsModule, TlsOptions,
+    TlsVersion, Verdict, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -71,6 +71,9 @@ fn tls() -> TlsFacts {
         client_cert_not_after: None,
         chain: vec![certificate()].into(),
         ocsp_stapled: false,
+        kind: Some(HandshakeKind::Full),
+        received_bytes: 3021,
+        sent_bytes: 1712,
         verdict: Some(Verdict {
             proof: Ok(()),
             validity: Ok(()),
@@ -118,6 +121,7 @@ pub(super) fn http_module() -> HttpModule {
         fail_if_header_matches: Vec::new(),
         fail_if_header_not_matches: Vec::new(),
         enable_http2: true,
+        report_security_headers: false,
         auth: None,
         tls: TlsOptions::default(),
     }

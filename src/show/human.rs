@@ -1,7 +1,9 @@
 //! A report as a page of text: verdict, each hop with its times and names, the chain, what is wrong and what to do.
 
 use super::{chain, curl, names, remedy, scan, text::millis, text::visible, unix_seconds, verdict_line};
-use crate::model::{Failure, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts};
+use crate::model::{
+    Failure, HandshakeKind, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts,
+};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -108,7 +110,9 @@ fn response(out: &mut Lines, http: &HttpFacts) {
         out.field("redirect", &format!("to {location}"));
     }
     if let Some(hsts) = http.hsts {
-        out.field("HSTS", &format!("max-age {}", hsts.max_age));
+        let subdomains = if hsts.include_subdomains { ", includeSubDomains" } else { "" };
+        let preload = if hsts.preload { ", preload" } else { "" };
+        out.field("HSTS", &format!("max-age {}{subdomains}{preload}", hsts.max_age));
     }
 }
 
@@ -130,6 +134,8 @@ fn handshake(out: &mut Lines, tls: &TlsFacts, now: i64) {
     parts.extend(tls.cipher.clone());
     parts.extend(tls.group.clone());
     parts.push(tls.alpn.as_ref().map_or("no ALPN".into(), |protocol| format!("ALPN {protocol}")));
+    parts.extend((tls.kind == Some(HandshakeKind::FullWithHelloRetry)).then(|| "hello retry".into()));
+    parts.push(format!("{} bytes received, {} sent", tls.received_bytes, tls.sent_bytes));
     parts.extend((!tls.completed).then(|| "handshake not completed".into()));
     parts.extend((tls.client_cert_requested == Some(true)).then(|| "client certificate requested".into()));
     parts.extend(tls.ocsp_stapled.then(|| "OCSP staple".into()));
@@ -199,7 +205,7 @@ https://www.example.com/x?q=1
   tls           40.0 ms  |            ################            |
   processing    30.0 ms  |                            ############|
   response   200 HTTP/2.0, 12 bytes read
-  TLS        TLS 1.3, TLS_AES_128_GCM_SHA256, X25519MLKEM768, ALPN h2
+  TLS        TLS 1.3, TLS_AES_128_GCM_SHA256, X25519MLKEM768, ALPN h2, 3021 bytes received, 1712 sent
   checks
     proof     ok
     validity  ok
@@ -209,7 +215,7 @@ https://www.example.com/x?q=1
     leaf  CN=www.example.com
           issuer  CN=Example CA
           names   www.example.com, *.example.org
-          valid   2025-12-23 00:00:00 UTC to 2026-01-22 00:00:00 UTC: 20 days left
+          valid   2025-12-23 00:00:00 UTC to 2026-01-22 00:00:00 UTC: 20 days left, 33 % of its life used
           key     ECDSA P-256, signed with ecdsa-with-SHA256
 
 repeat it with

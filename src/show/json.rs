@@ -2,8 +2,8 @@
 
 use super::{chain, curl, remedy, scan, unix_seconds};
 use crate::model::{
-    Certificate, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, TlsFacts, Verdict,
-    WebSocketFacts,
+    Certificate, ChainNotes, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, TlsFacts,
+    Verdict, WebSocketFacts,
 };
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -72,7 +72,11 @@ fn tls(tls: &TlsFacts) -> Value {
         "client_cert_not_after": tls.client_cert_not_after,
         "ocsp_stapled": tls.ocsp_stapled,
         "revocation": revocation(&tls.revocation),
+        "handshake_kind": tls.kind.map(|kind| kind.to_string()),
+        "handshake_received_bytes": tls.received_bytes,
+        "handshake_sent_bytes": tls.sent_bytes,
         "verdict": tls.verdict.as_ref().map(verdict),
+        "chain_notes": (!tls.chain.is_empty()).then(|| notes(&ChainNotes::of(&tls.chain))),
         "chain": tls.chain.iter().map(certificate).collect::<Vec<_>>(),
     })
 }
@@ -117,6 +121,15 @@ fn verdict(verdict: &Verdict) -> Value {
     all.into()
 }
 
+fn notes(notes: &ChainNotes) -> Value {
+    json!({
+        "ordered": notes.ordered,
+        "duplicates": notes.duplicates,
+        "root_sent": notes.root_sent,
+        "unused": notes.unused,
+    })
+}
+
 fn certificate(certificate: &Certificate) -> Value {
     json!({
         "subject": certificate.subject,
@@ -129,9 +142,14 @@ fn certificate(certificate: &Certificate) -> Value {
         "dns_names": certificate.dns_names,
         "ip_addresses": certificate.ip_addresses,
         "key": certificate.key,
+        "key_bits": certificate.key_bits,
         "signature_algorithm": certificate.signature_algorithm,
         "self_issued": certificate.self_issued,
+        "self_signed": certificate.self_signed,
         "is_ca": certificate.is_ca,
+        "sct_count": certificate.sct_count,
+        "sct_newest": certificate.sct_newest,
+        "unreadable": certificate.unreadable,
     })
 }
 
@@ -147,6 +165,7 @@ fn http(http: &HttpFacts) -> Value {
         "hsts": http.hsts.map(|hsts| json!({
             "max_age": hsts.max_age, "include_subdomains": hsts.include_subdomains, "preload": hsts.preload,
         })),
+        "security_headers": http.security_headers,
         "redirect": http.redirect,
     })
 }

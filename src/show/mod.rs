@@ -15,7 +15,7 @@ mod text;
 mod time;
 
 pub use curl::curl;
-pub use debug::{LogFormat, debug};
+pub use debug::{LogFormat, certificate_change, debug};
 pub use human::human;
 pub use json::json;
 pub use remedy::remedy;

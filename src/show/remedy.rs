@@ -1,7 +1,7 @@
 //! What to do about a failure: one sentence or two per reason, with the names and dates of this very report.
 
 use super::{chain, names, text::visible, time::unix_seconds, time::utc};
-use crate::model::{Certificate, Failure, Hop, Host, ProbeReport, Reason};
+use crate::model::{Certificate, Failure, Hop, Host, ProbeReport, Reason, TlsFacts, issuers};
 
 /// What a person can do about the failure; `None` when there is none.
 pub fn remedy(report: &ProbeReport) -> Option<String> {
@@ -19,11 +19,15 @@ fn certificate_remedy(report: &ProbeReport, failure: &Failure) -> Option<String>
     let now = unix_seconds(report.started);
     Some(match failure.reason {
         Reason::CertExpired => {
-            let old = tls.chain.iter().find(|c| c.not_after < now).unwrap_or(leaf);
+            let Some(old) = in_use(tls).find(|c| c.not_after < now) else {
+                return Some(
+                    "replace the root that has ended, in the module's ca_file or in this machine's trust store".into(),
+                );
+            };
             format!("renew the certificate of {}, which ended on {}", subject(old), utc(old.not_after))
         }
         Reason::CertNotYetValid => {
-            let young = tls.chain.iter().find(|c| c.not_before > now).unwrap_or(leaf);
+            let young = in_use(tls).find(|c| c.not_before > now)?;
             let start = utc(young.not_before);
             format!("check this machine's clock, or wait: the certificate of {} starts on {start}", subject(young))
         }
@@ -37,11 +41,11 @@ fn certificate_remedy(report: &ProbeReport, failure: &Failure) -> Option<String>
             visible(&tls.server_name)
         ),
         Reason::CertChainIncomplete => {
-            let last = tls.chain.iter().rev().find(|c| !c.self_issued).unwrap_or(leaf);
+            let last = in_use(tls).filter(|c| !c.self_issued).last().unwrap_or(leaf);
             format!("configure the server to send the intermediate certificate named \"{}\"", visible(&last.issuer))
         }
         Reason::CertUnknownIssuer => {
-            let last = tls.chain.last().unwrap_or(leaf);
+            let last = in_use(tls).last().unwrap_or(leaf);
             let issuer = visible(&last.issuer);
             format!("if \"{issuer}\" is yours, name its certificate in the module's tls_config.ca_file")
         }
@@ -54,6 +58,12 @@ fn certificate_remedy(report: &ProbeReport, failure: &Failure) -> Option<String>
         }
         _ => return None,
     })
+}
+
+/// The leaf, then what links up from it, nearest first: strays need no remedy.
+fn in_use(tls: &TlsFacts) -> impl Iterator<Item = &Certificate> {
+    let above = issuers(&tls.chain).into_iter().filter_map(|at| tls.chain.get(at));
+    tls.chain.first().into_iter().chain(above)
 }
 
 /// Reasons whose remedy looks at the answer and at whom it was asked from.
@@ -188,7 +198,17 @@ mod tests {
         let of = |reason| remedy(&fixture::failed(Phase::Tls, reason)).unwrap();
         assert!(of(Reason::CertChainIncomplete).contains("\"CN=Example CA\""));
         assert!(of(Reason::CertWrongName).contains("www.example.com, *.example.org"));
-        assert!(of(Reason::CertExpired).contains("\"CN=www.example.com\""));
+        assert!(of(Reason::CertExpired).contains("replace the root that has ended"), "nothing that was sent has ended");
+        let mut report = fixture::failed(Phase::Tls, Reason::CertExpired);
+        let old = |subject: &str| Certificate {
+            subject: subject.into(),
+            fingerprint_sha256: subject.into(),
+            not_after: fixture::NOW - 1,
+            ..fixture::certificate()
+        };
+        let chain = vec![fixture::certificate(), old("CN=Stray"), old("CN=Example CA")].into();
+        report.hops[0].tls.as_mut().unwrap().chain = chain;
+        assert!(remedy(&report).unwrap().contains("\"CN=Example CA\", which ended on"), "not the stray");
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub(super) fn block(raw: &mut RawHttp, at: &At, findings: &mut Findings) -> Http
         fail_if_header_matches: header_matches,
         fail_if_header_not_matches: header_not_matches,
         enable_http2: *raw.enable_http2.get_or_insert(true),
+        report_security_headers: raw.report_security_headers.unwrap_or_default(),
         auth: client::auth(auth_keys(raw), at, findings),
         tls: tls::options(raw.tls_config.as_ref(), at, findings),
     }

@@ -2,7 +2,7 @@
 
 use super::{Metric, Read, Read::Probe};
 use crate::metrics::Samples;
-use crate::model::{HttpFacts, ProbeReport, ProberKind, Reason};
+use crate::model::{Hsts, HttpFacts, ProbeReport, Prober, ProberKind, Reason, SECURITY_HEADERS};
 
 pub(super) const METRICS: &[Metric] = &[
     gauge(
@@ -55,10 +55,31 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "probe_http_hsts_max_age_seconds",
         "The max-age of the Strict-Transport-Security response header",
-        Probe(|report, out| out.put_known(report.http().and_then(|http| http.hsts).map(|hsts| hsts.max_age))),
+        Probe(|report, out| out.put_known(hsts(report).map(|hsts| hsts.max_age))),
     )
-    .absent("there is no Strict-Transport-Security header, or it is not valid"),
+    .absent(NO_HSTS),
+    gauge(
+        "probe_http_hsts_include_subdomains",
+        "Whether the Strict-Transport-Security response header has includeSubDomains",
+        Probe(|report, out| out.put_known(hsts(report).map(|hsts| hsts.include_subdomains))),
+    )
+    .absent(NO_HSTS),
+    gauge(
+        "probe_http_hsts_preload",
+        "Whether the Strict-Transport-Security response header has preload",
+        Probe(|report, out| out.put_known(hsts(report).map(|hsts| hsts.preload))),
+    )
+    .absent(NO_HSTS),
+    gauge(
+        "probe_http_security_header_present",
+        "Whether the response has each of the headers that make browsers careful",
+        Probe(security_headers),
+    )
+    .labels(&["header"])
+    .absent("the module does not say `report_security_headers`, or there was no response"),
 ];
+
+const NO_HSTS: &str = "there is no Strict-Transport-Security header, or it is not valid";
 
 const ZERO: &str = "0 when there was no response";
 
@@ -73,6 +94,18 @@ fn content_length(http: &HttpFacts) -> i64 {
 
 fn came_over_tls(report: &ProbeReport) -> bool {
     report.last_hop().is_some_and(|hop| hop.http.is_some() && hop.tls.is_some())
+}
+
+fn hsts(report: &ProbeReport) -> Option<Hsts> {
+    report.http().and_then(|http| http.hsts)
+}
+
+fn security_headers(report: &ProbeReport, out: &mut Samples) {
+    let wanted = matches!(&report.module.prober, Prober::Http(module) if module.report_security_headers);
+    let Some(http) = report.http().filter(|_| wanted) else { return };
+    for header in SECURITY_HEADERS {
+        out.put_with(&[header], http.security_headers.contains(&header));
+    }
 }
 
 fn failed_due_to_regex(report: &ProbeReport, out: &mut Samples) {

@@ -60,7 +60,22 @@ pub(super) const METRICS: &[Metric] = &[
         Series(|series, out| out.put_known(series.last_run.map(|_| series.lag))),
     )
     .absent(NO_RUN),
+    Metric::counter(
+        "probe_ssl_certificate_changes_total",
+        "How often a server's leaf certificate was replaced by another",
+        Series(|series, out| out.put_known(series.certificate.has_seen().then_some(series.certificate.changes))),
+    )
+    .note("Compared by fingerprint, for each name that was asked for; runs that saw no certificate change nothing")
+    .absent(NO_LEAF),
+    Metric::gauge(
+        "probe_ssl_certificate_last_change_timestamp_seconds",
+        "When the run began that first saw the current leaf certificate in place of another",
+        Series(|series, out| out.put_known(series.certificate.last.as_ref().map(|change| change.at))),
+    )
+    .absent("no change was seen yet"),
 ];
+
+const NO_LEAF: &str = "no certificate was seen yet";
 
 const NO_RUN: &str = "the first run has not finished";
 

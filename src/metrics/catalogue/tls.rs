@@ -2,7 +2,7 @@
 
 use super::{Metric, Read::Probe};
 use crate::metrics::Samples;
-use crate::model::{Certificate, OcspFacts, ProbeReport, ProberKind, RevocationFacts, TlsFacts, Verdict};
+use crate::model::{Certificate, ChainNotes, OcspFacts, ProbeReport, ProberKind, RevocationFacts, TlsFacts, Verdict};
 
 pub(super) const PROBER: &[Metric] =
     &[Metric::gauge("probe_tls_duration_seconds", "Duration of the TLS probe by phase", Probe(super::phase_times))
@@ -17,7 +17,7 @@ pub(super) const FACTS: &[Metric] = &[
         Probe(earliest_expiry),
     )
     .note("The earliest end among the certificates that the server sent, whether or not they were believed")
-    .absent(NO_CERTIFICATE),
+    .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_last_chain_expiry_timestamp_seconds",
         "Returns last SSL chain expiry in timestamp",
@@ -28,7 +28,7 @@ pub(super) const FACTS: &[Metric] = &[
     Metric::gauge("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", Probe(leaf_info))
         .note("`subjectalternative` has the DNS names, joined by commas")
         .labels(&["fingerprint_sha256", "subject", "issuer", "subjectalternative", "serialnumber"])
-        .absent(NO_CERTIFICATE),
+        .absent(NO_READABLE),
     Metric::gauge(
         "probe_tls_version_info",
         "Returns the TLS version used or NaN when unknown",
@@ -63,18 +63,18 @@ pub(super) const FACTS: &[Metric] = &[
     Metric::gauge(
         "probe_ssl_cert_not_after_timestamp_seconds",
         "When each certificate that the server sent expires",
-        Probe(|report, out| per_certificate(report, out, |cert| cert.not_after)),
+        Probe(|report, out| per_certificate(report, out, |cert| Some(cert.not_after))),
     )
     .note("`position` is `leaf`, then 1, 2 and so on in the server's order")
     .labels(&["position"])
-    .absent(NO_CERTIFICATE),
+    .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_cert_not_before_timestamp_seconds",
         "When each certificate that the server sent becomes valid",
-        Probe(|report, out| per_certificate(report, out, |cert| cert.not_before)),
+        Probe(|report, out| per_certificate(report, out, |cert| Some(cert.not_before))),
     )
     .labels(&["position"])
-    .absent(NO_CERTIFICATE),
+    .absent(NO_READABLE),
     Metric::gauge(
         "probe_ssl_chain_complete",
         "Whether the server sent every intermediate certificate that clients need",
@@ -154,8 +154,88 @@ pub(super) const FACTS: &[Metric] = &[
         Probe(|report, out| out.put_known(report.tls().and_then(|tls| tls.client_cert_not_after))),
     )
     .absent("the module has no client certificate, or no handshake was begun"),
+    Metric::gauge(
+        "probe_tls_handshake_kind_info",
+        "How the TLS handshake went",
+        Probe(|report, out| out.info_known(report.tls().and_then(|tls| tls.kind).map(Into::into))),
+    )
+    .note("`full`, or `full_with_hello_retry` when the server asked for another key exchange group first")
+    .labels(&["kind"])
+    .absent(NOT_NEGOTIATED),
+    Metric::gauge(
+        "probe_tls_handshake_received_bytes",
+        "Bytes received until the TLS handshake ended",
+        Probe(|report, out| out.put_known(report.tls().map(|tls| tls.received_bytes))),
+    )
+    .note("Also when it failed; session tickets that came along are among them")
+    .absent(NO_HANDSHAKE),
+    Metric::gauge(
+        "probe_tls_handshake_sent_bytes",
+        "Bytes sent until the TLS handshake ended",
+        Probe(|report, out| out.put_known(report.tls().map(|tls| tls.sent_bytes))),
+    )
+    .absent(NO_HANDSHAKE),
+    Metric::gauge("probe_ssl_certificate_info", "The certificates that the server sent", Probe(certificate_info))
+        .note("The first five only; `position` as above")
+        .labels(&["position", "subject", "issuer", "serialnumber", "fingerprint_sha256", "key", "signature_algorithm"])
+        .absent(NO_READABLE),
+    Metric::gauge(
+        "probe_ssl_key_bits",
+        "Size of the key of each certificate that the server sent",
+        Probe(|report, out| per_certificate(report, out, |cert| cert.key_bits.map(i64::from))),
+    )
+    .labels(&["position"])
+    .absent("the server sent no certificate, or its kind of key has no size that is known"),
+    Metric::gauge(
+        "probe_ssl_chain_length",
+        "How many certificates the server sent",
+        Probe(|report, out| out.put_known(notes(report).map(|_| chain(report).len()))),
+    )
+    .note("Of more than 16, only the first 16 are counted and looked at")
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_chain_ordered",
+        "Whether each certificate came after one that it certifies",
+        Probe(|report, out| out.put_known(notes(report).map(|notes| notes.ordered))),
+    )
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_chain_duplicates",
+        "Certificates that were sent again",
+        Probe(|report, out| out.put_known(notes(report).map(|notes| notes.duplicates))),
+    )
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_chain_root_sent",
+        "Whether the server sent a root certificate, which clients have themselves",
+        Probe(|report, out| out.put_known(notes(report).map(|notes| notes.root_sent))),
+    )
+    .note("A leaf that is its own issuer does not count")
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_chain_unused",
+        "Certificates sent that certify no other one of the chain",
+        Probe(|report, out| out.put_known(notes(report).map(|notes| notes.unused))),
+    )
+    .absent(NO_CERTIFICATE),
+    Metric::gauge(
+        "probe_ssl_scts",
+        "Signed certificate timestamps in the leaf certificate",
+        Probe(|report, out| out.put_known(readable_leaf(report).map(|leaf| leaf.sct_count))),
+    )
+    .note("Certificate transparency (RFC 6962); those sent by other ways are not counted")
+    .absent(NO_READABLE),
+    Metric::gauge(
+        "probe_ssl_sct_newest_timestamp_seconds",
+        "The newest signed certificate timestamp in the leaf certificate",
+        Probe(|report, out| out.put_known(readable_leaf(report).and_then(|leaf| leaf.sct_newest))),
+    )
+    .absent("the leaf certificate has none"),
 ];
 
+/// Certificates whose names become labels.
+const NAMED: usize = 5;
+const NO_READABLE: &str = "the server sent no certificate that can be read";
 const NO_HANDSHAKE: &str = "no handshake was begun; a scan completes none";
 const NOT_NEGOTIATED: &str = "the handshake did not get that far";
 const NO_CERTIFICATE: &str = "the server sent no certificate";
@@ -184,7 +264,7 @@ fn verdict(report: &ProbeReport) -> Option<&Verdict> {
 }
 
 fn earliest_expiry(report: &ProbeReport, out: &mut Samples) {
-    out.put_known(chain(report).iter().map(|cert| cert.not_after).min());
+    out.put_known(readable(report).map(|(_, cert)| cert.not_after).min());
 }
 
 fn last_chain_expiry(report: &ProbeReport, out: &mut Samples) {
@@ -192,7 +272,7 @@ fn last_chain_expiry(report: &ProbeReport, out: &mut Samples) {
 }
 
 fn leaf_info(report: &ProbeReport, out: &mut Samples) {
-    if let Some(leaf) = chain(report).first() {
+    if let Some(leaf) = readable_leaf(report) {
         let names = leaf.dns_names.join(",");
         out.info(&[&leaf.fingerprint_sha256, &leaf.subject, &leaf.issuer, &names, &leaf.serial]);
     }
@@ -212,12 +292,34 @@ fn verified(report: &ProbeReport, out: &mut Samples) {
     }
 }
 
-/// One sample per certificate: `leaf`, then 1, 2 and so on, in the server's order.
-fn per_certificate(report: &ProbeReport, out: &mut Samples, read: fn(&Certificate) -> i64) {
-    for (at, cert) in chain(report).iter().enumerate() {
-        let position = if at == 0 { "leaf".to_owned() } else { at.to_string() };
-        out.put_with(&[&position], read(cert));
+/// One sample per certificate.
+fn per_certificate(report: &ProbeReport, out: &mut Samples, read: fn(&Certificate) -> Option<i64>) {
+    for (position, value) in readable(report).filter_map(|(position, cert)| Some((position, read(cert)?))) {
+        out.put_with(&[&position], value);
     }
+}
+
+/// The certificates that could be read and their positions: `leaf`, then 1, 2 and so on, in the server's order.
+fn readable(report: &ProbeReport) -> impl Iterator<Item = (String, &Certificate)> {
+    let position = |at: usize| if at == 0 { "leaf".to_owned() } else { at.to_string() };
+    let all = chain(report).iter().enumerate().filter(|(_, cert)| !cert.unreadable);
+    all.map(move |(at, cert)| (position(at), cert))
+}
+
+fn readable_leaf(report: &ProbeReport) -> Option<&Certificate> {
+    chain(report).first().filter(|leaf| !leaf.unreadable)
+}
+
+fn certificate_info(report: &ProbeReport, out: &mut Samples) {
+    for (position, cert) in readable(report).take(NAMED) {
+        let names = [&cert.subject, &cert.issuer, &cert.serial, &cert.fingerprint_sha256];
+        out.info(&[&position, names[0], names[1], names[2], names[3], &cert.key, &cert.signature_algorithm]);
+    }
+}
+
+/// What is odd about the chain, if there is one.
+fn notes(report: &ProbeReport) -> Option<ChainNotes> {
+    Some(chain(report)).filter(|chain| !chain.is_empty()).map(ChainNotes::of)
 }
 
 /// `None` where no staple is due, so that an alert on its absence stays silent.

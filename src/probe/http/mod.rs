@@ -13,7 +13,7 @@ use super::{
     run::StageError,
     wire::{Wire, reason_of_io},
 };
-use crate::model::{Hsts, HttpFacts, Reason};
+use crate::model::{Hsts, HttpFacts, Reason, SECURITY_HEADERS};
 use body::{BodyFault, BodyReader};
 use bytes::Bytes;
 use driver::Tasks;
@@ -144,6 +144,7 @@ pub(super) fn facts(head: &Parts) -> HttpFacts {
         body_length: 0,
         last_modified: text(header::LAST_MODIFIED).and_then(unix_time),
         hsts: text(header::STRICT_TRANSPORT_SECURITY).and_then(hsts),
+        security_headers: SECURITY_HEADERS.into_iter().filter(|name| head.headers.contains_key(*name)).collect(),
         redirect: request::is_redirect(head.status)
             .then(|| head.headers.get(header::LOCATION))
             .flatten()

@@ -3,6 +3,7 @@
 //! In: any wire, and the name to verify. Out: the encrypted wire; the facts are in the attempt, whatever became of it.
 //! Knows nothing of sockets or HTTP: a test hands it one end of a pipe.
 
+mod explain;
 mod facts;
 mod files;
 mod further;
@@ -10,6 +11,7 @@ mod identity;
 mod keylog;
 mod name;
 mod pins;
+mod proof;
 mod roots;
 mod setup;
 #[cfg(test)]
@@ -18,16 +20,16 @@ mod verdict;
 mod watched;
 mod witness;
 
+pub(super) use explain::span;
 pub use files::Fingerprint;
 pub(crate) use keylog::key_log_of_environment;
 pub(crate) use setup::{Loading, TlsSetup, warm_up};
-pub(super) use verdict::span;
 
 use super::{
     run::{StageError, share, until},
-    wire::{Wire, reason_of_io},
+    wire::{Counted, Traffic, Wire, reason_of_io},
 };
-use crate::model::{Certificate, Reason, TlsFacts, TlsVersion};
+use crate::model::{Certificate, HandshakeKind, Reason, TlsFacts, TlsVersion};
 use rustls::{AlertDescription, ClientConfig, Error as TlsFault, PeerIncompatible, ProtocolVersion};
 use rustls_pki_types::ServerName;
 use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
@@ -52,6 +54,7 @@ pub(super) struct Attempt {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     witness: Arc<Witness>,
+    traffic: Arc<Traffic>,
 }
 
 /// Why a handshake gave no usable connection.
@@ -74,9 +77,11 @@ impl StageError for TlsError {
 }
 
 impl Attempt {
-    /// What was learned so far. To be asked for whatever became of the handshake, a deadline included.
+    /// What was learned so far. To be asked for whatever became of the handshake, a deadline included, and before more is
+    /// sent: the bytes are those of the connection up to now.
     pub(super) fn facts(&self) -> TlsFacts {
-        self.witness.facts()
+        let (received_bytes, sent_bytes) = self.traffic.so_far();
+        TlsFacts { received_bytes, sent_bytes, ..self.witness.facts() }
     }
 
     /// Completes the handshake and passes the one gate to the stream: the verdict.
@@ -87,6 +92,7 @@ impl Attempt {
     /// What takes asking others, such as an OCSP responder, happens in between, in a share of the time until `deadline`.
     pub(super) async fn handshake(&self, wire: Wire, deadline: Instant) -> Result<Wire, TlsError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
+        let wire: Wire = Box::new(Counted::new(wire, Arc::clone(&self.traffic)));
         let outcome = connector.connect(self.name.clone(), wire).await;
         let mut stream = outcome.map_err(|error| self.handshake_failure(error))?;
         self.note(&stream);
@@ -118,6 +124,7 @@ impl Attempt {
         seen.version = session.protocol_version().and_then(version);
         seen.cipher = session.negotiated_cipher_suite().map(|suite| cipher_name(suite.suite()));
         seen.group = session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
+        seen.kind = session.handshake_kind().and_then(kind);
         seen.alpn = session.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
     }
 
@@ -220,6 +227,14 @@ fn version(version: ProtocolVersion) -> Option<TlsVersion> {
         ProtocolVersion::TLSv1_2 => Some(TlsVersion::Tls12),
         ProtocolVersion::TLSv1_3 => Some(TlsVersion::Tls13),
         _ => None,
+    }
+}
+
+fn kind(kind: rustls::HandshakeKind) -> Option<HandshakeKind> {
+    match kind {
+        rustls::HandshakeKind::Full => Some(HandshakeKind::Full),
+        rustls::HandshakeKind::FullWithHelloRetryRequest => Some(HandshakeKind::FullWithHelloRetry),
+        rustls::HandshakeKind::Resumed => None,
     }
 }
 

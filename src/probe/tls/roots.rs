@@ -3,7 +3,7 @@
 //! In: a module's trust settings. Out: its roots, and the facts of every store in use.
 
 use super::{facts, files::Files, setup::TlsSetupError};
-use crate::model::{ModuleName, RootStore, TextSource, Trust, TrustFacts};
+use crate::model::{Certificate, ModuleName, RootStore, TextSource, Trust, TrustFacts};
 use rustls_pki_types::{CertificateDer, TrustAnchor, pem::PemObject};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,8 +16,9 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     anchors: Vec<TrustAnchor<'static>>,
-    /// The end of a root's validity by its subject and key, as a trust anchor carries no dates.
-    ends: HashMap<(Vec<u8>, Vec<u8>), i64>,
+    /// A root's dates by its subject and key, as a trust anchor carries none. Of a root that was reissued, those of the
+    /// certificate that lasts longest.
+    dates: HashMap<(Vec<u8>, Vec<u8>), (i64, i64)>,
     /// Every trusted certificate, to recognise a leaf that is trusted itself.
     ders: HashSet<Vec<u8>>,
 }
@@ -47,7 +48,8 @@ impl Roots {
         Self { anchors: webpki_roots::TLS_SERVER_ROOTS.to_vec(), ..Self::default() }
     }
 
-    fn of(certificates: Vec<CertificateDer<'static>>) -> Self {
+    /// These certificates; those that cannot be read are left out.
+    pub(super) fn of(certificates: Vec<CertificateDer<'static>>) -> Self {
         let mut roots = Self::default();
         for certificate in certificates {
             let Ok(anchor) = webpki::anchor_from_trusted_cert(&certificate).map(|anchor| anchor.to_owned()) else {
@@ -57,8 +59,8 @@ impl Roots {
             if !roots.ders.insert(certificate.to_vec()) {
                 continue;
             }
-            if let Some(end) = facts::not_after(&certificate) {
-                roots.note_end(key_of(&anchor), end);
+            if let Some(dates) = facts::dates(&certificate) {
+                roots.note_dates(key_of(&anchor), dates);
             }
             roots.anchors.push(anchor);
         }
@@ -71,15 +73,16 @@ impl Roots {
         let mut known = HashSet::new();
         for store in stores {
             all.anchors.extend(store.anchors.iter().filter(|anchor| known.insert((*anchor).clone())).cloned());
-            store.ends.iter().for_each(|(key, end)| all.note_end(key.clone(), *end));
+            store.dates.iter().for_each(|(key, dates)| all.note_dates(key.clone(), *dates));
             all.ders.extend(store.ders.iter().cloned());
         }
         all
     }
 
     /// Of two roots with one name and key, the one that ends later decides.
-    fn note_end(&mut self, key: (Vec<u8>, Vec<u8>), end: i64) {
-        self.ends.entry(key).and_modify(|known| *known = end.max(*known)).or_insert(end);
+    fn note_dates(&mut self, key: (Vec<u8>, Vec<u8>), dates: (i64, i64)) {
+        let longest = self.dates.entry(key).or_insert(dates);
+        *longest = if dates.1 > longest.1 { dates } else { *longest };
     }
 
     /// The roots, as path building takes them.
@@ -87,9 +90,15 @@ impl Roots {
         &self.anchors
     }
 
-    /// When a root ends, in Unix seconds; `None` where that is not known.
-    pub(super) fn end_of(&self, anchor: &TrustAnchor<'_>) -> Option<i64> {
-        self.ends.get(&key_of(anchor)).copied()
+    /// When a root begins and ends, in Unix seconds; `None` where that is not known.
+    pub(super) fn dates_of(&self, anchor: &TrustAnchor<'_>) -> Option<(i64, i64)> {
+        self.dates.get(&key_of(anchor)).copied()
+    }
+
+    /// The trusted certificates of this subject. Reads them all anew: for failures only.
+    pub(super) fn named(&self, subject: &str) -> impl Iterator<Item = Certificate> {
+        let all = self.ders.iter().filter_map(|der| facts::read(der));
+        all.filter(move |certificate| certificate.subject == subject)
     }
 
     /// Whether this very certificate is trusted.
@@ -217,7 +226,7 @@ impl TrustStores {
 
 impl Store {
     fn facts(&self) -> TrustFacts {
-        let ends = self.roots.ends.values();
+        let ends = self.roots.dates.values().map(|(_, end)| *end);
         TrustFacts {
             store: match &self.origin {
                 Origin::System => "system".into(),
@@ -227,7 +236,7 @@ impl Store {
             },
             modules: self.modules.clone(),
             certificates: self.roots.anchors.len(),
-            ends: ends.clone().min().copied().zip(ends.max().copied()),
+            ends: ends.clone().min().zip(ends.max()),
             loaded: self.loaded,
         }
     }
@@ -300,7 +309,7 @@ mod tests {
         let files = &mut Files::default();
         let added = stores.roots(&both, &ModuleName::new("n"), files).unwrap();
         assert_eq!(added.anchors().len(), 3 + webpki_roots::TLS_SERVER_ROOTS.len());
-        assert!(added.end_of(&webpki::anchor_from_trusted_cert(one.root()).unwrap()).is_some());
+        assert!(added.dates_of(&webpki::anchor_from_trusted_cert(one.root()).unwrap()).is_some());
 
         let facts = stores.facts();
         let names: Vec<(&str, usize, usize)> =

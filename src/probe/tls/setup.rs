@@ -123,7 +123,7 @@ impl TlsSetup {
         let mut config = self.base.clone();
         config.dangerous().set_certificate_verifier(Arc::clone(&witness) as _);
         config.client_auth_cert_resolver = Arc::new(ClientAuth(Arc::clone(&witness)));
-        Ok(Attempt { config: Arc::new(config), name, witness })
+        Ok(Attempt { config: Arc::new(config), name, witness, traffic: Arc::default() })
     }
 }
 

@@ -4,8 +4,8 @@
 //! is sent. With a client certificate at hand it stops a handshake it does not believe in, so that our identity is not
 //! shown to a stranger.
 
-use super::{facts, pins, setup::Trusted, verdict::Evidence};
-use crate::model::{CheckResult, Reason, TlsFacts, TlsVersion, Verdict};
+use super::{facts, pins, proof::Proof, setup::Trusted, verdict::Evidence};
+use crate::model::{Reason, TlsFacts, TlsVersion, Verdict};
 use crate::probe::revocation::{Chain, Findings};
 use rustls::{
     AlertDescription, DigitallySignedStruct, Error, SignatureScheme,
@@ -13,7 +13,7 @@ use rustls::{
         ResolvesClientCert,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    crypto::WebPkiSupportedAlgorithms,
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -57,9 +57,10 @@ impl Witness {
         }
     }
 
-    fn note_proof(&self, version: TlsVersion, proof: CheckResult) -> Result<HandshakeSignatureValid, Error> {
+    fn note_proof(&self, proof: &Proof<'_>) -> Result<HandshakeSignatureValid, Error> {
         let mut seen = self.seen();
-        seen.version = Some(version);
+        seen.version = Some(proof.version);
+        let proof = proof.check(&self.algorithms, seen.chain.first());
         if let Some(verdict) = &mut seen.verdict {
             verdict.proof = proof;
             self.stop_if_refused(verdict)?;
@@ -82,7 +83,7 @@ impl ServerCertVerifier for Witness {
             .take(MAX_CHAIN)
             .map(|c| CertificateDer::from(c.as_ref()))
             .collect();
-        let chain: Vec<_> = presented.iter().map(|der| facts::read(der).unwrap_or_default()).collect();
+        let chain: Vec<_> = presented.iter().map(|der| facts::read_or_mark(der)).collect();
         let evidence = Evidence {
             presented: &presented,
             facts: &chain,
@@ -112,8 +113,7 @@ impl ServerCertVerifier for Witness {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let proof = verify_tls12_signature(message, cert, signature, &self.algorithms);
-        self.note_proof(TlsVersion::Tls12, proof.map(drop).map_err(unproven))
+        self.note_proof(&Proof { version: TlsVersion::Tls12, message, leaf: cert, signature })
     }
 
     fn verify_tls13_signature(
@@ -122,18 +122,12 @@ impl ServerCertVerifier for Witness {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let proof = verify_tls13_signature(message, cert, signature, &self.algorithms);
-        self.note_proof(TlsVersion::Tls13, proof.map(drop).map_err(unproven))
+        self.note_proof(&Proof { version: TlsVersion::Tls13, message, leaf: cert, signature })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "an error mapper")]
-fn unproven(error: Error) -> (Reason, String) {
-    (Reason::CertInvalid, format!("the handshake's signature does not fit the certificate's key: {error}"))
 }
 
 /// Answers a request for a client certificate, and notes that there was one.
