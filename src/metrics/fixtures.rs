@@ -132,7 +132,7 @@ pub(super) fn tls_incomplete() -> ProbeReport {
 /// A scan of a server with TLS 1.0 to 1.3 whose answer to SSL 3.0 is unclear.
 pub(super) fn scan() -> ProbeReport {
     let mut hop = hop("old.example", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Tls, 310)]);
-    hop.tls = Some(TlsFacts { completed: false, version: None, cipher: None, verdict: None, ..tls(good()) });
+    hop.tls = Some(TlsFacts { chain: tls(good()).chain, ..TlsFacts::default() });
     hop.scan = Some(Box::new(ScanFacts {
         versions: TlsVersion::VARIANTS
             .iter()

@@ -27,6 +27,7 @@ async fn probe_all(lab: &Lab, wanted: impl Fn(&Endpoint) -> bool) -> Vec<(Endpoi
     running.join_all().await
 }
 
+/// Known by the module's name, as the verdict to expect is before there is a report.
 fn scans(endpoint: &Endpoint) -> bool {
     endpoint.module.starts_with("scan")
 }
@@ -75,10 +76,10 @@ fn check_phases(endpoint: &Endpoint, report: &ProbeReport, page: &Page) {
     assert!(rest < SLACK, "{name}: {rest:?} belong to no phase");
     let failed_in = report.failure.as_ref().map(|failure| failure.phase);
     let family = match report.module.prober.kind() {
+        ProberKind::Http => "probe_http_duration_seconds",
         ProberKind::WebSocket => "probe_websocket_duration_seconds",
         ProberKind::Tls => "probe_tls_duration_seconds",
         ProberKind::TlsScan => "probe_tls_scan_duration_seconds",
-        _ => "probe_http_duration_seconds",
     };
     for &phase in Phase::ALL {
         let exported = page.find(family, &[("phase", phase.as_str())]);

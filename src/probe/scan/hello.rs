@@ -223,8 +223,11 @@ mod tests {
         take(rest, n)
     }
 
+    /// Kind and content.
+    type Extension = (u16, Vec<u8>);
+
     /// Record version, hello version, session id, suites and extensions, every length checked.
-    fn parse(bytes: &[u8]) -> (u16, u16, Vec<u8>, Vec<u16>, Vec<(u16, Vec<u8>)>) {
+    fn parse(bytes: &[u8]) -> (u16, u16, Vec<u8>, Vec<u16>, Vec<Extension>) {
         let mut rest = bytes;
         assert_eq!(take(&mut rest, 1), [22]);
         let record = u16::try_from(length(take(&mut rest, 2))).unwrap();
