@@ -7,6 +7,16 @@ pub fn certificate(data: &[u8]) {
     crate::probe::fuzzing::certificate(data);
 }
 
+/// The first bytes of a server's answer to a scan's hello.
+pub fn hello(data: &[u8]) {
+    crate::probe::fuzzing::hello(data);
+}
+
+/// One OCSP response.
+pub fn ocsp(data: &[u8]) {
+    crate::probe::fuzzing::ocsp(data);
+}
+
 /// One config file.
 pub fn config(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
@@ -21,7 +31,7 @@ mod tests {
     /// A corpus folder's name, and its door.
     type Door = (&'static str, fn(&[u8]));
 
-    const DOORS: &[Door] = &[("certificate", certificate), ("config", config)];
+    const DOORS: &[Door] = &[("certificate", certificate), ("config", config), ("hello", hello), ("ocsp", ocsp)];
 
     #[test]
     fn every_corpus_is_taken_without_harm() {

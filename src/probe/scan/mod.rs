@@ -30,6 +30,14 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use shapes::{Shape, Shapes};
 use strum::VariantArray;
 
+/// Reads what may be a reply, in every way that replies are read.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_reply(bytes: &[u8]) {
+    for until in [Until::Hello, Until::Flight] {
+        drop(reply::read(bytes, until));
+    }
+}
+
 /// In the order they are asked for.
 const VERSIONS: [TlsVersion; 5] =
     [TlsVersion::Tls13, TlsVersion::Tls12, TlsVersion::Tls11, TlsVersion::Tls10, TlsVersion::Ssl30];
