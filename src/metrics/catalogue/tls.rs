@@ -180,8 +180,8 @@ pub(super) const FACTS: &[Metric] = &[
         .labels(&["position", "subject", "issuer", "serialnumber", "fingerprint_sha256", "key", "signature_algorithm"])
         .absent(NO_READABLE),
     Metric::gauge(
-        "probe_ssl_key_bits",
-        "Size of the key of each certificate that the server sent",
+        "probe_ssl_key_size",
+        "Size of the key of each certificate that the server sent, in bits",
         Probe(|report, out| per_certificate(report, out, |cert| cert.key_bits.map(i64::from))),
     )
     .labels(&["position"])
