@@ -104,7 +104,7 @@ fn series_table(rows: &[SeriesRow], now: SystemTime) -> String {
     };
     table(
         "Scheduled series",
-        "State|Target|Job|Module|Last run|Took|TLS|Certificate|Details",
+        "State|Target|Job, module|Last run|Took|TLS|Certificate|Details",
         &(body + "</table>\n" + &note),
     )
 }
@@ -118,8 +118,8 @@ fn series_row(row: &SeriesRow, now: SystemTime) -> String {
     let replaced = row.certificate.last.as_ref().map(|change| replaced(change, now)).unwrap_or_default();
     let logs = report.map_or(String::new(), |_| format!("<a href=\"logs?{}\">logs</a>", Escaped(&query_of(row))));
     format!(
-        "<tr><td>{}</td><td>{}{}</td><td>{}</td><td>{}</td><td>{age}</td><td>{took}</td><td>{version}</td>\
-         <td>{days}{replaced}</td><td>{logs}</td></tr>\n",
+        "<tr><td>{}</td><td>{}{}</td><td>{}<br><span class=\"dim\">{}</span></td><td>{age}</td><td>{took}</td>\
+         <td>{version}</td><td>{days}{replaced}</td><td>{logs}</td></tr>\n",
         report.map_or("<span class=\"dim\">not yet probed</span>".into(), state_cell),
         Escaped(row.key.get("instance")),
         further_labels(row),
