@@ -122,7 +122,7 @@ impl Exchange {
     pub(super) async fn read_body(&mut self, reader: &mut BodyReader) -> Result<(), HttpError> {
         while let Some(frame) = self.driver.drive(self.body.frame()).await {
             if let Some(chunk) = frame?.data_ref() {
-                reader.push(chunk)?;
+                reader.push(chunk).await?;
             }
         }
         Ok(reader.finish()?)
