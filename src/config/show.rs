@@ -3,7 +3,7 @@
 //! Keys typed as secrets mask themselves. What is found here: headers that carry secrets by custom, and the user info
 //! of URLs.
 
-use crate::model::Secret;
+use crate::model::{Secret, has_scheme};
 use serde::Serialize;
 use serde_yaml::Value;
 use std::{borrow::Cow, sync::Arc};
@@ -43,7 +43,7 @@ pub(super) fn without_user_info(text: &str) -> Cow<'_, str> {
 
 /// `target` as errors may show it: its user info masked, whether or not it has a scheme.
 pub(super) fn target(target: &str) -> Cow<'_, str> {
-    if target.contains("://") {
+    if has_scheme(target) {
         return without_user_info(target);
     }
     without_user_info(&format!("://{target}"))["://".len()..].to_owned().into()
@@ -106,6 +106,7 @@ mod tests {
         }
         assert_eq!(target("u:p@h:1/x@y"), "<secret>@h:1/x@y");
         assert_eq!(target("https://u:p@h"), "https://<secret>@h");
+        assert_eq!(target("u:p@h/?to=https://x"), "<secret>@h/?to=https://x");
     }
 
     #[test]

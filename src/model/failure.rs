@@ -4,6 +4,9 @@ use super::Phase;
 use std::fmt;
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
+/// Longer causes are cut: a peer may have chosen a part of the words, and every log line would carry them.
+const MAX_CAUSE: usize = 4 * 1024;
+
 /// A failed probe: where it stopped, why, and what the layer below said.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
@@ -18,7 +21,13 @@ pub struct Failure {
 impl Failure {
     /// A failure of `phase` with its reason and the words for a person.
     pub fn new(phase: Phase, reason: Reason, cause: impl Into<String>) -> Self {
-        Self { phase, reason, cause: cause.into() }
+        let mut cause = cause.into();
+        if cause.len() > MAX_CAUSE {
+            let end = (0..=MAX_CAUSE).rev().find(|at| cause.is_char_boundary(*at)).unwrap_or(0);
+            cause.truncate(end);
+            cause.push_str("...");
+        }
+        Self { phase, reason, cause }
     }
 }
 
@@ -231,5 +240,17 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_causes_are_cut_between_characters() {
+        let cause = |words: String| Failure::new(Phase::Processing, Reason::RedirectLimit, words).cause;
+        assert_eq!(cause("x".repeat(MAX_CAUSE)).len(), MAX_CAUSE);
+        assert_eq!(cause(format!("x{}", "å".repeat(MAX_CAUSE))).len(), MAX_CAUSE - 1 + 3);
     }
 }

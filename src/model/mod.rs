@@ -37,6 +37,6 @@ pub use scan::{
 };
 pub use secret::Secret;
 pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
-pub use target::{Host, Scheme, Target, TargetError, mask_credentials};
+pub use target::{Host, Scheme, Target, TargetError, has_scheme, mask_credentials};
 pub use trust::TrustFacts;
 pub use web::{CipherSuite, ClientCertPolicy, Curve, RateLimit, WebConfig, WebTls};

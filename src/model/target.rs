@@ -80,14 +80,15 @@ impl Target {
             return Err(TargetError("the target is empty".into()));
         }
         let with_scheme = match prober {
-            ProberKind::Http if !text.contains("://") => Cow::Owned(format!("http://{}", bracketed(text))),
-            ProberKind::Tls | ProberKind::TlsScan if !text.contains("://") => {
+            ProberKind::Http if !has_scheme(text) => Cow::Owned(format!("http://{}", bracketed(text))),
+            ProberKind::Tls | ProberKind::TlsScan if !has_scheme(text) => {
                 Cow::Owned(format!("tls://{}", bracketed(text)))
             }
             _ => Cow::Borrowed(text),
         };
         let (scheme_text, rest) = with_scheme
             .split_once("://")
+            .filter(|_| has_scheme(&with_scheme))
             .ok_or_else(|| TargetError("a websocket target is a URL, such as wss://example.com/socket".into()))?;
         let scheme = scheme_of(scheme_text, prober)?;
         let (url, zone) = parse_url(&with_scheme, scheme)?;
@@ -284,9 +285,15 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Whether a target begins with a scheme; a URL may also be in the query of one that does not.
+pub fn has_scheme(text: &str) -> bool {
+    let is_in_schemes = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(is_in_schemes))
+}
+
 /// `text` with the password of its user info replaced, whether or not it is a good target: for labels, logs and pages.
 pub fn mask_credentials(text: &str) -> Cow<'_, str> {
-    let start = text.find("://").map_or(0, |at| at + 3);
+    let start = text.find("://").filter(|_| has_scheme(text)).map_or(0, |at| at + 3);
     let authority = &text[start..];
     let authority = &authority[..authority.find(['/', '?', '#']).unwrap_or(authority.len())];
     let Some(at) = authority.rfind('@') else { return Cow::Borrowed(text) };
@@ -322,6 +329,12 @@ mod tests {
             ("https://bücher.example/", Http, parts("xn--bcher-kva.example", 443, "xn--bcher-kva.example", "/")),
             ("https://e/?q=a+b&r=%2B%25", Http, parts("e", 443, "e", "/?q=a+b&r=%2B%25")),
             ("::1", Http, parts("::1", 80, "[::1]", "/")),
+            (
+                "example.com/?to=https://b.example/",
+                Http,
+                parts("example.com", 80, "example.com", "/?to=https://b.example/"),
+            ),
+            ("u:p@example.com/a://b", Http, parts("example.com", 80, "example.com", "/a://b")),
             ("wss://example.com/chat?x=1", WebSocket, parts("example.com", 443, "example.com", "/chat?x=1")),
             ("ws://example.com", WebSocket, parts("example.com", 80, "example.com", "/")),
             ("example.com", Tls, parts("example.com", 443, "example.com", "/")),
@@ -371,6 +384,7 @@ mod tests {
             ("https://example.com:99999/", Http, "port"),
             ("example.com", WebSocket, "wss://"),
             ("https://example.com", WebSocket, "ws or wss"),
+            ("u:pw@example.com/?to=wss://b.example", WebSocket, "wss://"),
             ("wss://user:pw@example.com", WebSocket, "basic_auth"),
             ("http://example.com", Tls, "not encrypted"),
             ("https://[fe80::1%25a b]/", Http, "zone"),
@@ -391,6 +405,7 @@ mod tests {
         assert!(!format!("{target:?}").contains("p:w"));
         assert_eq!(mask_credentials("https://u:p@ss@h/x?y=a:b@c"), "https://u:xxxxx@h/x?y=a:b@c");
         assert_eq!(mask_credentials("u:p@h"), "u:xxxxx@h");
+        assert_eq!(mask_credentials("u:p@h/?to=https://x"), "u:xxxxx@h/?to=https://x");
         assert_eq!(mask_credentials("https://h/x@y:z"), "https://h/x@y:z");
     }
 

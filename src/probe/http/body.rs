@@ -6,11 +6,16 @@ use std::{
     fmt,
     io::{self, Write},
 };
+use tokio::task::yield_now;
 
 /// Most bytes kept for matchers where the module sets no `body_size_limit`.
 const MAX_KEPT: u64 = 16 * 1024 * 1024;
-/// Compressed bytes handed to a decoder at once, so that one of them cannot grow by much before the limit is looked at.
+/// Compressed bytes handed to a decoder at once, so that they cannot grow by much before limit and deadline are looked at.
 const STEP: usize = 4 * 1024;
+/// The same for brotli, which says "16 MiB of this" in a few bytes.
+const BROTLI_STEP: usize = 16;
+/// Decompressed bytes after which others get their turn, the deadline among them.
+const BREATH: u64 = 1024 * 1024;
 /// The window of a brotli decoder's own buffer.
 const BROTLI_BUFFER: usize = 4 * 1024;
 
@@ -54,9 +59,17 @@ impl BodyReader {
         Self { decoder }
     }
 
-    /// Takes the next chunk.
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), BodyFault> {
-        chunk.chunks(STEP).try_for_each(|step| self.decoder.write(step)).map_err(|error| fault(&error))
+    /// Takes the next chunk. Pauses on the way, however little of it becomes however much: the probe can be cut off then.
+    pub(super) async fn push(&mut self, chunk: &[u8]) -> Result<(), BodyFault> {
+        let mut rested = self.length();
+        for step in chunk.chunks(self.decoder.step()) {
+            self.decoder.write(step).map_err(|error| fault(&error))?;
+            if self.length() - rested > BREATH {
+                rested = self.length();
+                yield_now().await;
+            }
+        }
+        Ok(())
     }
 
     /// Says that no more comes.
@@ -115,6 +128,10 @@ enum Decoder {
 }
 
 impl Decoder {
+    fn step(&self) -> usize {
+        if matches!(self, Self::Brotli(_)) { BROTLI_STEP } else { STEP }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(sink) => sink.write_all(bytes),
@@ -169,6 +186,7 @@ mod tests {
         Compression as Level,
         write::{DeflateEncoder, GzEncoder, ZlibEncoder},
     };
+    use futures_util::FutureExt;
 
     fn packed(compression: &str, plain: &[u8]) -> Vec<u8> {
         match compression {
@@ -197,8 +215,10 @@ mod tests {
         }
     }
 
-    fn read(reader: &mut BodyReader, bytes: &[u8], step: usize) -> Result<(), BodyFault> {
-        bytes.chunks(step).try_for_each(|chunk| reader.push(chunk))?;
+    async fn read(reader: &mut BodyReader, bytes: &[u8], step: usize) -> Result<(), BodyFault> {
+        for chunk in bytes.chunks(step) {
+            reader.push(chunk).await?;
+        }
         reader.finish()
     }
 
@@ -210,41 +230,55 @@ mod tests {
         ("identity", Compression::Identity),
     ];
 
-    #[test]
-    fn every_compression_is_undone_whatever_the_chunks() {
+    #[tokio::test]
+    async fn every_compression_is_undone_whatever_the_chunks() {
         let plain = b"edge ".repeat(10_000);
         for (form, compression) in FORMS {
             for step in [1, 7, 100_000] {
                 let mut reader = BodyReader::new(Some(compression), None, true);
-                read(&mut reader, &packed(form, &plain), step).unwrap();
+                read(&mut reader, &packed(form, &plain), step).await.unwrap();
                 assert_eq!(reader.bytes(), plain, "{form} in steps of {step}");
                 assert_eq!(reader.length(), plain.len() as u64);
             }
         }
     }
 
-    #[test]
-    fn the_limit_counts_decompressed_bytes_and_stops_a_bomb() {
+    #[tokio::test]
+    async fn the_limit_counts_decompressed_bytes_and_stops_a_bomb() {
         let bomb = vec![0; 8 * 1024 * 1024];
         for (form, compression) in FORMS {
             let packed = packed(form, &bomb);
             let mut reader = BodyReader::new(Some(compression), Some(1000), true);
-            assert_eq!(read(&mut reader, &packed, 64 * 1024), Err(BodyFault::TooLarge(1000)), "{form}");
+            assert_eq!(read(&mut reader, &packed, 64 * 1024).await, Err(BodyFault::TooLarge(1000)), "{form}");
             assert!(reader.bytes().len() <= 1000, "{form}");
             let mut exact = BodyReader::new(Some(compression), Some(bomb.len() as u64), false);
-            assert_eq!(read(&mut exact, &packed, 64 * 1024), Ok(()), "{form}");
+            assert_eq!(read(&mut exact, &packed, 64 * 1024).await, Ok(()), "{form}");
             assert!(exact.bytes().is_empty());
         }
     }
 
+    /// The deadline is looked at only while the reader pauses.
     #[test]
-    fn what_is_not_compressed_as_said_or_ends_early_is_undecodable() {
+    fn a_bomb_is_not_defused_in_one_go() {
+        let bomb = vec![0; 8 * 1024 * 1024];
+        for (form, compression) in &FORMS[..4] {
+            let mut reader = BodyReader::new(Some(*compression), None, false);
+            assert!(reader.push(&packed(form, &bomb)).now_or_never().is_none(), "{form}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_compressed_as_said_or_ends_early_is_undecodable() {
         for (form, compression) in &FORMS[..4] {
             let mut junk = BodyReader::new(Some(*compression), None, false);
-            assert_eq!(read(&mut junk, b"\xff\xfe<html>not packed</html>", 4), Err(BodyFault::Undecodable), "{form}");
+            assert_eq!(
+                read(&mut junk, b"\xff\xfe<html>not packed</html>", 4).await,
+                Err(BodyFault::Undecodable),
+                "{form}"
+            );
             let packed = packed(form, &b"edge ".repeat(100));
             let mut cut = BodyReader::new(Some(*compression), None, false);
-            assert_eq!(read(&mut cut, &packed[..packed.len() - 3], 4), Err(BodyFault::Undecodable), "{form}");
+            assert_eq!(read(&mut cut, &packed[..packed.len() - 3], 4).await, Err(BodyFault::Undecodable), "{form}");
         }
     }
 }

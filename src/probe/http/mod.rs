@@ -122,7 +122,7 @@ impl Exchange {
     pub(super) async fn read_body(&mut self, reader: &mut BodyReader) -> Result<(), HttpError> {
         while let Some(frame) = self.driver.drive(self.body.frame()).await {
             if let Some(chunk) = frame?.data_ref() {
-                reader.push(chunk)?;
+                reader.push(chunk).await?;
             }
         }
         Ok(reader.finish()?)
@@ -148,6 +148,7 @@ pub(super) fn facts(head: &Parts) -> HttpFacts {
         redirect: request::is_redirect(head.status)
             .then(|| head.headers.get(header::LOCATION))
             .flatten()
+            .filter(|location| !location.is_empty())
             .map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned()),
     }
 }
@@ -186,6 +187,16 @@ fn hsts(text: &str) -> Option<Hsts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_location_leads_nowhere() {
+        let redirect = |location: &str| {
+            let response = Response::builder().status(302).header(header::LOCATION, location).body(()).unwrap();
+            facts(&response.into_parts().0).redirect
+        };
+        assert_eq!(redirect("/x").as_deref(), Some("/x"));
+        assert_eq!(redirect(""), None);
+    }
 
     #[test]
     fn reads_hsts_as_rfc_6797_writes_it() {

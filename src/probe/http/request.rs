@@ -93,8 +93,15 @@ impl<'a> Session<'a> {
         let Some(url) = cookie_url(route) else { return };
         let cookies: Vec<String> =
             self.cookies.get_request_values(&url).map(|(name, value)| format!("{name}={value}")).collect();
-        if let (false, Ok(value)) = (cookies.is_empty(), HeaderValue::from_str(&cookies.join("; "))) {
-            headers.append(header::COOKIE, value);
+        if cookies.is_empty() {
+            return;
+        }
+        // One header in all, with those that the module sets (RFC 6265 section 5.4).
+        let own = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned);
+        let all: Vec<String> = own.chain(cookies).collect();
+        if let Ok(mut value) = HeaderValue::from_str(&all.join("; ")) {
+            value.set_sensitive(true);
+            headers.insert(header::COOKIE, value);
         }
     }
 }
@@ -113,6 +120,9 @@ pub(in crate::probe) fn assemble(
     http2: bool,
 ) -> Result<Request<()>, HttpError> {
     let unusable = |error: &dyn std::fmt::Display| HttpError::Request(error.to_string());
+    // The body's real length counts: it may go with a redirect.
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::TRANSFER_ENCODING);
     let path = route.target.path_and_query();
     let uri = if http2 {
         let builder = Uri::builder().scheme("https").authority(route.host_header.as_str());
@@ -136,14 +146,14 @@ pub(in crate::probe) fn assemble(
     Ok(request)
 }
 
-/// Adds configured headers; secret values only where they may go.
+/// Adds configured headers; secret values and credentials only where they may go.
 pub(in crate::probe) async fn add_headers(
     headers: &mut HeaderMap,
     configured: &[Header],
     with_secrets: bool,
 ) -> Result<(), HttpError> {
     for header in configured.iter().filter(|header| header.name != HOST) {
-        for value in &header.values {
+        for value in header.values.iter().filter(|_| with_secrets || !CREDENTIAL_HEADERS.contains(&header.name)) {
             headers.append(&header.name, value.clone());
         }
         for secret in header.secrets.iter().filter(|_| with_secrets) {
@@ -222,4 +232,73 @@ async fn read_file(path: &Path) -> Result<Vec<u8>, HttpError> {
         return Err(failed(std::io::Error::other(format!("it is larger than {MAX_FILE} bytes"))));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{IpPreference, ProberKind, TlsOptions};
+    use crate::probe::route::Names;
+
+    /// The first hop to a site, and one to somewhere else.
+    fn routes() -> (Route, Route) {
+        let target = Target::parse("https://a.example/", ProberKind::Http).unwrap();
+        let first = Route::first(target, &Names::default());
+        let elsewhere = first.target.join("https://b.example/").unwrap();
+        let away = first.redirect(elsewhere, &first, &Names::default());
+        (first, away)
+    }
+
+    fn module(headers: &[(HeaderName, &'static str)], http_headers: Vec<Header>) -> HttpModule {
+        HttpModule {
+            ip: IpPreference::default(),
+            valid_status_codes: Vec::new(),
+            valid_http_versions: Vec::new(),
+            method: Method::POST,
+            headers: headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect(),
+            http_headers,
+            body: Body::Text(TextSource::Inline("hello".into())),
+            body_size_limit: None,
+            compression: None,
+            follow_redirects: true,
+            fail_if_ssl: false,
+            fail_if_not_ssl: false,
+            fail_if_body_matches: Vec::new(),
+            fail_if_body_not_matches: Vec::new(),
+            fail_if_header_matches: Vec::new(),
+            fail_if_header_not_matches: Vec::new(),
+            enable_http2: true,
+            report_security_headers: false,
+            auth: None,
+            tls: TlsOptions::default(),
+        }
+    }
+
+    async fn sent(session: &Session<'_>, route: &Route, name: &HeaderName) -> Vec<String> {
+        let request = session.request(route, false).await.unwrap();
+        request.headers().get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn all_cookies_are_one_header_and_configured_ones_stay_on_the_site() {
+        let (first, away) = routes();
+        let cookies =
+            Header { name: header::COOKIE, values: vec![HeaderValue::from_static("b=2")], secrets: Vec::new() };
+        let module = module(&[(header::COOKIE, "a=1")], vec![cookies]);
+        let mut session = Session::new(&module);
+        let set = HeaderMap::from_iter([(header::SET_COOKIE, HeaderValue::from_static("c=3"))]);
+        session.follow(&first, StatusCode::OK, &set);
+        assert_eq!(sent(&session, &first, &header::COOKIE).await, ["a=1; b=2; c=3"]);
+        assert!(sent(&session, &away, &header::COOKIE).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_length_of_the_body_is_not_for_the_module_to_say() {
+        let (first, _) = routes();
+        let module = module(&[(header::CONTENT_LENGTH, "5"), (header::TRANSFER_ENCODING, "chunked")], Vec::new());
+        let session = Session::new(&module);
+        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+            assert!(sent(&session, &first, &name).await.is_empty(), "{name}");
+        }
+    }
 }
