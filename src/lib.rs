@@ -29,7 +29,7 @@
 //!
 //! The handshake accepts any certificate, so that its facts are kept, and judges it beside: proof of the key, validity,
 //! chain and name, each on its own. The gate after it lets nothing through to a server that failed a check, unless
-//! the module says so. STARTTLS is spoken between connect and handshake, and revocation is looked into between the other
+//! the module says so. STARTTLS is spoken between connect and handshake; revocation is looked into between the other
 //! checks and the gate. `tls_scan` leaves the line after connect: `probe/scan` makes its own connections.
 //!
 //! # Layout, and who may import whom
@@ -46,7 +46,7 @@
 //! | [`schedule`] | ticks; asks the engine, tells the board | model, engine, board |
 //! | [`server`] | our own HTTP: `/probe`, `/metrics`, the pages, reload | model, engine, board, metrics, show |
 //! | [`lab`] | local endpoints that misbehave on purpose, for the demo and the tests | nothing |
-//! | [`app`] | builds all from a config, reloads by swapping | model, config, engine, board, schedule, metrics, server, show |
+//! | [`app`] | builds all from a config, swaps on reload | model, config, engine, board, schedule, metrics, server, show |
 //! | [`cli`] | arguments in, exit code out | app, config, engine, lab, model, server, show |
 //! | `fuzzing` (fuzzing and tests only) | what the targets in `fuzz/` call | config, probe |
 //!
