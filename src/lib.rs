@@ -46,7 +46,7 @@
 //! | [`schedule`] | ticks; asks the engine, tells the board | model, engine, board |
 //! | [`server`] | our own HTTP: `/probe`, `/metrics`, the pages, reload | model, engine, board, metrics, show |
 //! | [`lab`] | local endpoints that misbehave on purpose, for the demo and the tests | nothing |
-//! | [`app`] | builds all from a config, swaps on reload | model, config, engine, board, schedule, metrics, server, show |
+//! | [`app`] | builds all from a config; reloads | model, config, engine, board, schedule, metrics, server, show |
 //! | [`cli`] | arguments in, exit code out | app, config, engine, lab, model, server, show |
 //! | `fuzzing` (fuzzing and tests only) | what the targets in `fuzz/` call | config, probe |
 //!
