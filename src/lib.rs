@@ -29,7 +29,8 @@
 //!
 //! The handshake accepts any certificate, so that its facts are kept, and judges it beside: proof of the key, validity,
 //! chain and name, each on its own. The gate after it lets nothing through to a server that failed a check, unless
-//! the module says so.
+//! the module says so. STARTTLS is spoken between connect and handshake; revocation is looked into between the other
+//! checks and the gate. `tls_scan` leaves the line after connect: `probe/scan` makes its own connections.
 //!
 //! # Layout, and who may import whom
 //!
@@ -40,13 +41,29 @@
 //! | `probe` (private) | one probe; the only folder that talks to targets | model |
 //! | [`metrics`] | reports in, exposition out; the catalogue is the one table of metrics | model |
 //! | [`board`] | the latest report and the totals of each scheduled series; history for people | model |
-//! | [`show`] | reports for a person: waterfall, chain, remedy, debug report, curl line | model |
+//! | [`show`] | reports for a person: waterfall, chain, scan, remedy, debug report, curl line | model |
 //! | [`engine`] | modules made ready, a permit per probe, retries; replaced whole on reload | model, probe |
 //! | [`schedule`] | ticks; asks the engine, tells the board | model, engine, board |
 //! | [`server`] | our own HTTP: `/probe`, `/metrics`, the pages, reload | model, engine, board, metrics, show |
 //! | [`lab`] | local endpoints that misbehave on purpose, for the demo and the tests | nothing |
-//! | [`app`] | builds everything from a config, runs it, reloads by swapping | all but cli and lab |
-//! | [`cli`] | arguments in, exit code out | all but probe, board, schedule, metrics |
+//! | [`app`] | builds all from a config; reloads | model, config, engine, board, schedule, metrics, server, show |
+//! | [`cli`] | arguments in, exit code out | app, config, engine, lab, model, server, show |
+//! | `fuzzing` (fuzzing and tests only) | what the targets in `fuzz/` call | config, probe |
+//!
+//! `tests/it/architecture.rs` has the same table and fails when a file imports more.
+//!
+//! The larger folders inside:
+//!
+//! | folder | job |
+//! | --- | --- |
+//! | `probe/tls` | the handshake, its facts and its verdict; roots, client certificates, pins, key log |
+//! | `probe/revocation` | staples, OCSP, revocation lists, missing issuers, and the cache of what was fetched |
+//! | `probe/starttls` | how each protocol is asked to switch to TLS |
+//! | `probe/scan` | hellos byte by byte, what came back, and what that proves |
+//! | `probe/http`, `probe/ws` | one HTTP exchange, one WebSocket, over a wire that is open |
+//! | `server/web` | the web config file: TLS, users, rate limit and headers of our own port |
+//! | `config/lower` | from the config as written to the config as meant, one file per block |
+//! | `model/{chain,revocation,scan,trust,web}.rs` | the facts and settings of these, as plain data |
 //!
 //! `model` is the waist: `config`, `probe`, `metrics`, `board` and `show` know it and not each other. `probe` does not
 //! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody
