@@ -157,7 +157,8 @@ impl Engine {
             let pause =
                 pause(job.retry, attempt).filter(|_| report.failure.as_ref().is_some_and(|f| f.reason.is_transient()));
             let left = limits.budget.saturating_sub(began.elapsed());
-            if let Some(pause) = pause.filter(|pause| *pause < left) {
+            // An attempt with less than half its time would only put a timeout in the place of the real reason.
+            if let Some(pause) = pause.filter(|pause| *pause + limits.timeout / 2 <= left) {
                 first.get_or_insert(report);
                 sleep(pause).await;
                 continue;

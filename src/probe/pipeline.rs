@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::{
     Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts,
-    TlsModule, TlsScanModule, WebSocketFacts, WebSocketModule,
+    TlsModule, TlsScanModule, WebSocketFacts, WebSocketModule, mask_credentials,
 };
 use std::{
     sync::Arc,
@@ -142,12 +142,12 @@ async fn follow_redirects(
         }
         let answer = answer(run, &session, &route, connection).await?;
         session.follow(&route, answer.head.status, &answer.head.headers);
-        let location = run.hop().http.as_ref().and_then(|facts| facts.redirect.clone());
-        let Some(location) = location.filter(|_| module.follow_redirects) else {
+        let Some(location) = http::location(&answer.head).filter(|_| module.follow_redirects) else {
             return judge(run, module, &route, answer).await;
         };
         if hop == MAX_REDIRECTS {
-            let words = format!("more than {MAX_REDIRECTS} redirects; the next one points to {location}");
+            let words =
+                format!("more than {MAX_REDIRECTS} redirects; the next one points to {}", mask_credentials(&location));
             return Err(Failure::new(Phase::Processing, Reason::RedirectLimit, words));
         }
         let next = route

@@ -13,7 +13,7 @@ use super::{
     run::StageError,
     wire::{Wire, reason_of_io},
 };
-use crate::model::{Hsts, HttpFacts, Reason, SECURITY_HEADERS};
+use crate::model::{Hsts, HttpFacts, Reason, SECURITY_HEADERS, mask_credentials};
 use body::{BodyFault, BodyReader};
 use bytes::Bytes;
 use driver::Tasks;
@@ -145,12 +145,17 @@ pub(super) fn facts(head: &Parts) -> HttpFacts {
         last_modified: text(header::LAST_MODIFIED).and_then(unix_time),
         hsts: text(header::STRICT_TRANSPORT_SECURITY).and_then(hsts),
         security_headers: SECURITY_HEADERS.into_iter().filter(|name| head.headers.contains_key(*name)).collect(),
-        redirect: request::is_redirect(head.status)
-            .then(|| head.headers.get(header::LOCATION))
-            .flatten()
-            .filter(|location| !location.is_empty())
-            .map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned()),
+        redirect: location(head).map(|location| {
+            let kept: String = location.chars().take(KEPT_VALUE).collect();
+            mask_credentials(&kept).into_owned()
+        }),
     }
+}
+
+/// Where a redirect status points to. An empty Location points nowhere, as in Go.
+pub(super) fn location(head: &Parts) -> Option<String> {
+    let location = head.headers.get(header::LOCATION).filter(|_| request::is_redirect(head.status))?;
+    (!location.is_empty()).then(|| String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
 fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -196,6 +201,20 @@ mod tests {
         };
         assert_eq!(redirect("/x").as_deref(), Some("/x"));
         assert_eq!(redirect(""), None);
+    }
+
+    #[test]
+    fn a_kept_location_is_short_and_shows_no_password() {
+        let head = |location: &str| {
+            let response = Response::builder().status(302).header(header::LOCATION, location).body(()).unwrap();
+            response.into_parts().0
+        };
+        let secret = head("https://u:hunter2@h/");
+        assert_eq!(facts(&secret).redirect.as_deref(), Some("https://u:xxxxx@h/"));
+        assert_eq!(location(&secret).as_deref(), Some("https://u:hunter2@h/"), "what is followed stays whole");
+        let long = head(&format!("/{}", "x".repeat(10_000)));
+        assert_eq!(facts(&long).redirect.unwrap().len(), KEPT_VALUE);
+        assert_eq!(location(&long).unwrap().len(), 10_001);
     }
 
     #[test]
