@@ -2,12 +2,11 @@
 
 use super::Own;
 use crate::model::{
-    Answer, BigHello, Body, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding,
-    HandshakeKind, Hop, Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts,
-    OcspStatus, PathFacts, Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, RevocationFacts, ScanFacts, TlsFacts,
-    TlsGroup, TlsModule, TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
+    Answer, BigHello, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, HandshakeKind, Hop,
+    Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts,
+    Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, RevocationFacts, ScanFacts, TlsFacts, TlsGroup, TlsModule,
+    TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
 };
-use http::Method;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -340,28 +339,7 @@ fn intermediate() -> Certificate {
 }
 
 fn http() -> Prober {
-    Prober::Http(Box::new(HttpModule {
-        ip: IpPreference::default(),
-        valid_status_codes: Vec::new(),
-        valid_http_versions: Vec::new(),
-        method: Method::GET,
-        headers: Vec::new(),
-        http_headers: Vec::new(),
-        body: Body::None,
-        body_size_limit: None,
-        compression: None,
-        follow_redirects: true,
-        fail_if_ssl: false,
-        fail_if_not_ssl: false,
-        fail_if_body_matches: Vec::new(),
-        fail_if_body_not_matches: Vec::new(),
-        fail_if_header_matches: Vec::new(),
-        fail_if_header_not_matches: Vec::new(),
-        enable_http2: true,
-        report_security_headers: true,
-        auth: None,
-        tls: TlsOptions::default(),
-    }))
+    Prober::Http(Box::new(HttpModule { report_security_headers: true, ..HttpModule::default() }))
 }
 
 fn websocket() -> Prober {

@@ -192,6 +192,34 @@ pub struct HttpModule {
     pub tls: TlsOptions,
 }
 
+impl Default for HttpModule {
+    /// A GET whose answer has to be in the 200s, redirects followed, HTTP/2 offered.
+    fn default() -> Self {
+        Self {
+            ip: IpPreference::default(),
+            valid_status_codes: Vec::new(),
+            valid_http_versions: Vec::new(),
+            method: Method::GET,
+            headers: Vec::new(),
+            http_headers: Vec::new(),
+            body: Body::None,
+            body_size_limit: None,
+            compression: None,
+            follow_redirects: true,
+            fail_if_ssl: false,
+            fail_if_not_ssl: false,
+            fail_if_body_matches: Vec::new(),
+            fail_if_body_not_matches: Vec::new(),
+            fail_if_header_matches: Vec::new(),
+            fail_if_header_not_matches: Vec::new(),
+            enable_http2: true,
+            report_security_headers: false,
+            auth: None,
+            tls: TlsOptions::default(),
+        }
+    }
+}
+
 /// The `websocket` block.
 #[derive(Clone, Debug)]
 pub struct WebSocketModule {

@@ -1,9 +1,9 @@
 //! Reports for the tests of this folder: one HTTPS probe that went well, and the same probe failed.
 
 use crate::model::{
-    Body, Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module,
-    ModuleName, Phase, ProbeReport, Prober, Reason, Retry, RevocationFacts, TlsFacts, TlsModule, TlsOptions,
-    TlsVersion, Verdict, WebSocketModule,
+    Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
+    Phase, ProbeReport, Prober, Reason, Retry, RevocationFacts, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict,
+    WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -103,28 +103,7 @@ pub(super) fn certificate() -> Certificate {
 }
 
 pub(super) fn http_module() -> HttpModule {
-    HttpModule {
-        ip: IpPreference::default(),
-        valid_status_codes: Vec::new(),
-        valid_http_versions: Vec::new(),
-        method: http::Method::GET,
-        headers: Vec::new(),
-        http_headers: Vec::new(),
-        body: Body::None,
-        body_size_limit: None,
-        compression: None,
-        follow_redirects: true,
-        fail_if_ssl: false,
-        fail_if_not_ssl: false,
-        fail_if_body_matches: Vec::new(),
-        fail_if_body_not_matches: Vec::new(),
-        fail_if_header_matches: Vec::new(),
-        fail_if_header_not_matches: Vec::new(),
-        enable_http2: true,
-        report_security_headers: false,
-        auth: None,
-        tls: TlsOptions::default(),
-    }
+    HttpModule::default()
 }
 
 pub(super) fn websocket_module() -> WebSocketModule {

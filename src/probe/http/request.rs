@@ -237,7 +237,7 @@ async fn read_file(path: &Path) -> Result<Vec<u8>, HttpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{IpPreference, ProberKind, TlsOptions};
+    use crate::model::ProberKind;
     use crate::probe::route::Names;
 
     /// The first hop to a site, and one to somewhere else.
@@ -251,26 +251,11 @@ mod tests {
 
     fn module(headers: &[(HeaderName, &'static str)], http_headers: Vec<Header>) -> HttpModule {
         HttpModule {
-            ip: IpPreference::default(),
-            valid_status_codes: Vec::new(),
-            valid_http_versions: Vec::new(),
             method: Method::POST,
             headers: headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect(),
             http_headers,
             body: Body::Text(TextSource::Inline("hello".into())),
-            body_size_limit: None,
-            compression: None,
-            follow_redirects: true,
-            fail_if_ssl: false,
-            fail_if_not_ssl: false,
-            fail_if_body_matches: Vec::new(),
-            fail_if_body_not_matches: Vec::new(),
-            fail_if_header_matches: Vec::new(),
-            fail_if_header_not_matches: Vec::new(),
-            enable_http2: true,
-            report_security_headers: false,
-            auth: None,
-            tls: TlsOptions::default(),
+            ..HttpModule::default()
         }
     }
 
