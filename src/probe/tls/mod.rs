@@ -9,6 +9,7 @@ mod files;
 mod further;
 mod identity;
 mod keylog;
+mod memo;
 mod name;
 mod pins;
 mod proof;

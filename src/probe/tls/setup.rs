@@ -4,6 +4,7 @@ use super::{
     Attempt,
     files::Files,
     identity::Identity,
+    memo::Memo,
     roots::{Roots, TrustStores},
     witness::{ClientAuth, Witness},
 };
@@ -58,6 +59,8 @@ pub(crate) struct TlsSetup {
 #[derive(Clone, Debug)]
 pub(super) struct Trusted {
     pub(super) roots: Arc<Roots>,
+    /// What these roots have made of chains before.
+    pub(super) memo: Arc<Memo>,
     pub(super) pins: Arc<[Pin]>,
     pub(super) checks: Arc<Checks>,
     /// Whether issuers that the server did not send are fetched.
@@ -84,6 +87,7 @@ impl TlsSetup {
         }
         let trust = Trusted {
             roots,
+            memo: Arc::default(),
             pins: options.pins.as_slice().into(),
             checks: Arc::new(checks),
             fetch_issuers: options.fetch_missing_issuers,

@@ -4,8 +4,8 @@
 //! is sent. With a client certificate at hand it stops a handshake it does not believe in, so that our identity is not
 //! shown to a stranger.
 
-use super::{facts, pins, proof::Proof, setup::Trusted, verdict::Evidence};
-use crate::model::{Reason, TlsFacts, TlsVersion, Verdict};
+use super::{facts, memo::Key, pins, proof::Proof, setup::Trusted, verdict::Evidence};
+use crate::model::{Certificate, Reason, TlsFacts, TlsVersion, Verdict};
 use crate::probe::revocation::{Chain, Findings};
 use rustls::{
     AlertDescription, DigitallySignedStruct, Error, SignatureScheme,
@@ -83,7 +83,12 @@ impl ServerCertVerifier for Witness {
             .take(MAX_CHAIN)
             .map(|c| CertificateDer::from(c.as_ref()))
             .collect();
-        let chain: Vec<_> = presented.iter().map(|der| facts::read_or_mark(der)).collect();
+        let key = Key::of(&presented, name);
+        let known = self.trust.memo.get(key, now);
+        let chain: Arc<[Certificate]> = match &known {
+            Some((chain, _)) => Arc::clone(chain),
+            None => presented.iter().map(|der| facts::read_or_mark(der)).collect(),
+        };
         let evidence = Evidence {
             presented: &presented,
             facts: &chain,
@@ -96,11 +101,16 @@ impl ServerCertVerifier for Witness {
             Chain { presented: &presented, anchors: self.trust.roots.anchors(), algorithms: self.algorithms.all, now };
         let Findings { facts, check } = self.trust.checks.offline(&around, staple);
         let pin = pins::check(&self.trust.pins, &evidence);
-        let verdict = Verdict { ignored: self.trust.ignore_verdict, revocation: check, pin, ..evidence.judge() };
+        let (_, judged) = known.unwrap_or_else(|| {
+            let judged = (Arc::clone(&chain), evidence.judge());
+            self.trust.memo.put(key, &judged, now);
+            judged
+        });
+        let verdict = Verdict { ignored: self.trust.ignore_verdict, revocation: check, pin, ..judged };
         // The proof comes later.
         let known = self.stop_if_refused(&Verdict { proof: Ok(()), ..verdict.clone() });
         let mut seen = self.seen();
-        seen.chain = chain.into();
+        seen.chain = chain;
         seen.ocsp_stapled = !staple.is_empty();
         seen.revocation = facts;
         seen.verdict = Some(verdict);
