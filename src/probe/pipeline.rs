@@ -75,7 +75,7 @@ struct Connection {
 
 impl Connection {
     fn speaks_http2(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.facts().alpn.as_deref() == Some("h2"))
+        self.tls.as_ref().is_some_and(Attempt::speaks_http2)
     }
 }
 
@@ -92,10 +92,7 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
     if !route.target.scheme().is_tls() {
         return Ok(Connection { wire, tls: None });
     }
-    let attempt = ready.tls.attempt(&route.server_name).map_err(|_| {
-        let words = format!("`{}` is not a name that TLS can ask for", route.server_name);
-        Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
-    })?;
+    let attempt = ready.tls.attempt(&route.server_name).map_err(|_| unusable_name(route))?;
     if let Some(protocol) = ready.module.prober.starttls() {
         wire = run.phase(Phase::Tls, starttls::upgrade(wire, protocol, &route.server_name)).await?;
     }
@@ -113,6 +110,11 @@ async fn look_up(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<st
     };
     run.hop().lookup = Some(Lookup { host: route.dial.to_string(), addresses, chosen, took });
     Ok(resolved?.chosen)
+}
+
+fn unusable_name(route: &Route) -> Failure {
+    let words = format!("`{}` is not a name that TLS can ask for", route.server_name);
+    Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
 }
 
 /// A failure after the handshake may be the server's late word on the client certificate.
@@ -277,10 +279,7 @@ fn expires_soon(run: &mut Run, module: &TlsModule) -> Result<(), Failure> {
 /// Resolves and connects as any probe; then the scan makes its further connections itself, all timed as TLS.
 async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, route: Route) -> Result<(), Failure> {
     begin(run, &route, "");
-    let sni = scan::sni(&route.server_name).map_err(|_| {
-        let words = format!("`{}` is not a name that TLS can ask for", route.server_name);
-        Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
-    })?;
+    let sni = scan::sni(&route.server_name).map_err(|_| unusable_name(&route))?;
     let (server_name, sni_sent) = (route.server_name.clone(), sni.is_some());
     let mut address = look_up(run, ready, &route).await?;
     address.set_port(route.port);

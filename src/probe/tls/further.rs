@@ -3,7 +3,7 @@
 //! The probe's connection waits meanwhile. Nothing has been sent over it but the handshake; with a client certificate that
 //! includes the certificate, which the handshake shows before anybody could be asked.
 
-use super::{Attempt, facts, verdict::Evidence};
+use super::{Attempt, facts, verdict::Evidence, witness::MAX_CHAIN};
 use crate::model::{CheckResult, Reason};
 use crate::probe::{
     revocation::{Chain, Findings},
@@ -15,8 +15,6 @@ use tokio::time::Instant;
 
 /// The most time that all the asking of one probe may take.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Certificates of a chain that are looked at.
-const MAX_CHAIN: usize = 16;
 
 impl Attempt {
     /// Completes the verdict on the certificates that the peer presented. Takes at most a third of what is left until

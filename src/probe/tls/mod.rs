@@ -111,6 +111,11 @@ impl Attempt {
         Ok(Box::new(Watched::new(stream, early, Arc::clone(&self.witness))))
     }
 
+    /// Whether the handshake agreed on HTTP/2.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.witness.seen().alpn.as_deref() == Some("h2")
+    }
+
     /// The server's late word on the client certificate, if the connection ended with one.
     pub(super) fn late_refusal(&self) -> Option<TlsError> {
         self.witness.late_alert().and_then(|alert| self.client_cert_fault(alert))
