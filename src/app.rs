@@ -7,7 +7,7 @@ use crate::board::Board;
 use crate::config::{self, Config, ConfigError, ConfigErrors};
 use crate::engine::{Engine, EngineOptions, Fingerprint, Limits, SetupError};
 use crate::metrics;
-use crate::model::{Job, Module, ProbeReport};
+use crate::model::{Job, Plan, ProbeReport};
 use crate::schedule::Schedule;
 use crate::server::{self, Active, Front, LOOK_EVERY, Options, ReloadRequest, Setup, State, Web, WebError};
 use sha2::{Digest, Sha256};
@@ -93,13 +93,13 @@ struct Loaded {
 
 /// Reads a config and everything it names; all faults at once.
 pub fn check(source: &Source) -> Result<(), ConfigErrors> {
-    load(source, |modules| Engine::new(modules, EngineOptions { max_in_flight: 1, key_log: false })).map(drop)
+    load(source, |plan| Engine::new(plan, EngineOptions { max_in_flight: 1, key_log: false })).map(drop)
 }
 
-/// Makes an engine of a config's modules: a first one, or the successor of another.
-trait Make: FnOnce(&[Arc<Module>]) -> Result<Engine, Vec<SetupError>> {}
+/// Makes an engine of a plan: a first one, or the successor of another.
+trait Make: FnOnce(&Plan) -> Result<Engine, Vec<SetupError>> {}
 
-impl<F: FnOnce(&[Arc<Module>]) -> Result<Engine, Vec<SetupError>>> Make for F {}
+impl<F: FnOnce(&Plan) -> Result<Engine, Vec<SetupError>>> Make for F {}
 
 fn load(source: &Source, make: impl Make) -> Result<Loaded, ConfigErrors> {
     let text = source.read()?;
@@ -110,7 +110,7 @@ fn load(source: &Source, make: impl Make) -> Result<Loaded, ConfigErrors> {
 
 /// The config's engine; reads every file that the config names.
 fn build(source: &Source, config: &Config, make: impl Make) -> Result<Engine, ConfigErrors> {
-    make(&config.modules).map_err(|errors| {
+    make(&config.plan).map_err(|errors| {
         let located = |error: SetupError| ConfigError {
             line: config.line_of(&error.path),
             path: error.path,
@@ -156,7 +156,7 @@ pub async fn probe_once(
     job: impl FnOnce(&Engine) -> Result<Job, String>,
 ) -> Result<ProbeReport, String> {
     let options = EngineOptions { max_in_flight: 1, key_log };
-    let loaded = load(source, |modules| Engine::new(modules, options)).map_err(|errors| errors.to_string())?;
+    let loaded = load(source, |plan| Engine::new(plan, options)).map_err(|errors| errors.to_string())?;
     let job = job(&loaded.engine)?;
     let module = loaded.engine.module(job.module.as_str()).expect("the job was made from this engine");
     let timeout = module.timeout.unwrap_or(SINGLE_TIMEOUT);
@@ -180,7 +180,7 @@ pub async fn run(
     let mut hangup =
         signal(SignalKind::hangup()).inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok();
     let web = settings.web_config.map(start_web).transpose()?;
-    let loaded = load(&settings.source, |modules| Engine::new(modules, settings.engine))?;
+    let loaded = load(&settings.source, |plan| Engine::new(plan, settings.engine))?;
     let (reload, requests) = mpsc::channel(1);
     let board = Arc::new(Board::new(settings.history_limit));
     let mut reloader = Reloader::new(settings.source, loaded, board, |active, board| {
@@ -235,10 +235,10 @@ impl Reloader {
     ) -> Self {
         let engine = Arc::new(engine);
         let mut schedule = Schedule::new(Arc::clone(&board));
-        schedule.apply(&engine, &config.series);
+        schedule.apply(&engine, &config.plan.series);
         let active = Active { engine: Arc::clone(&engine), yaml: Arc::clone(&config.yaml) };
         let state = Arc::new(state(active, board));
-        let (modules, series) = (config.modules.len(), config.series.len());
+        let (modules, series) = (config.plan.modules.len(), config.plan.series.len());
         tracing::info!(config = %source.name(), modules, series, "loaded the config");
         Self { files: FileWatch::of(&engine), source, config, digest, engine, schedule, state }
     }
@@ -270,7 +270,7 @@ impl Reloader {
             self.state.reload_succeeded();
             return Ok(());
         }
-        match load(&self.source, |modules| self.engine.successor(modules)) {
+        match load(&self.source, |plan| self.engine.successor(plan)) {
             Ok(loaded) => {
                 self.swap(loaded);
                 Ok(())
@@ -288,7 +288,7 @@ impl Reloader {
     }
 
     fn swap(&mut self, Loaded { engine, config, digest }: Loaded) {
-        let (modules, series) = (config.modules.len(), config.series.len());
+        let (modules, series) = (config.plan.modules.len(), config.plan.series.len());
         self.config = config;
         self.digest = digest;
         self.engage(engine);
@@ -304,7 +304,7 @@ impl Reloader {
         if !self.files.is_due(now) {
             return;
         }
-        match build(&self.source, &self.config, |modules| self.engine.successor(modules)) {
+        match build(&self.source, &self.config, |plan| self.engine.successor(plan)) {
             Ok(engine) => {
                 self.engage(engine);
                 self.state.activate_files(Arc::clone(&self.engine));
@@ -320,7 +320,7 @@ impl Reloader {
     fn engage(&mut self, engine: Engine) {
         self.engine = Arc::new(engine);
         self.files = FileWatch::of(&self.engine);
-        self.schedule.apply(&self.engine, &self.config.series);
+        self.schedule.apply(&self.engine, &self.config.plan.series);
     }
 }
 

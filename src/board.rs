@@ -203,9 +203,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        Certificate, CertificateChange, Hop, Job, Module, ModuleName, Phase, Prober, Reason, Retry, TlsFacts,
-    };
+    use crate::model::{Certificate, CertificateChange, Hop, Job, Module, ModuleName, Phase, Prober, Reason, TlsFacts};
 
     const TARGET: &str = "https://user:pw@example.com/";
 
@@ -214,7 +212,7 @@ mod tests {
         let prober = Prober::Tls(Box::default());
         Arc::new(ProbeReport {
             job: job(module),
-            module: Arc::new(Module { name, timeout: None, prober, yaml: "".into() }),
+            module: Arc::new(Module::new(name, prober, "")),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(5),
             elapsed: Duration::from_secs(1),
             timeout: Duration::from_secs(2),
@@ -227,7 +225,7 @@ mod tests {
 
     fn job(module: &str) -> Job {
         let module = ModuleName::new(module);
-        Job { module, target: TARGET.into(), hostname: None, connect_to: None, retry: Retry::NONE }
+        Job::new(module, TARGET)
     }
 
     fn ok() -> Arc<ProbeReport> {

@@ -3,7 +3,7 @@
 //! In: a job and its limits. Out: a report, always. A reload builds a new engine from the old one; probes under way finish
 //! on the engine they began with.
 
-use crate::model::{Failure, Job, Module, ModuleName, Phase, ProbeReport, Reason, Retry, TrustFacts};
+use crate::model::{Failure, Job, Module, ModuleName, Phase, Plan, ProbeReport, Reason, Retry, TrustFacts};
 use crate::probe::{Loading, ReadyModule, key_log_of_environment, warm_up};
 use futures_util::FutureExt;
 use std::{
@@ -66,7 +66,7 @@ struct Counts {
 
 impl Engine {
     /// Makes the modules ready. All errors of all modules at once.
-    pub fn new(modules: &[Arc<Module>], options: EngineOptions) -> Result<Self, Vec<SetupError>> {
+    pub fn new(plan: &Plan, options: EngineOptions) -> Result<Self, Vec<SetupError>> {
         warm_up();
         let max_in_flight = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         let key_log = options.key_log.then(key_log_of_environment).flatten();
@@ -76,15 +76,15 @@ impl Engine {
             permits: Arc::new(Semaphore::new(max_in_flight)),
             max_in_flight,
         };
-        nothing.successor(modules)
+        nothing.successor(plan)
     }
 
-    /// A new engine for these modules, with the permits of this one and the totals of the modules whose names stay. Every
+    /// A new engine for this plan, with the permits of this one and the totals of the modules whose names stay. Every
     /// file is read again.
-    pub fn successor(&self, modules: &[Arc<Module>]) -> Result<Self, Vec<SetupError>> {
+    pub fn successor(&self, plan: &Plan) -> Result<Self, Vec<SetupError>> {
         let mut loading = Loading { key_log: self.loading.key_log.clone(), ..Loading::default() };
         let (mut ready, mut errors) = (BTreeMap::new(), Vec::new());
-        for module in modules {
+        for module in &plan.modules {
             let counts = self.modules.get(&module.name).map(|entry| Arc::clone(&entry.counts)).unwrap_or_default();
             match ReadyModule::new(Arc::clone(module), &mut loading) {
                 Ok(made) => drop(ready.insert(module.name.clone(), Entry { ready: made, counts })),

@@ -63,7 +63,7 @@
 //! | `probe/http`, `probe/ws` | one HTTP exchange, one WebSocket, over a wire that is open |
 //! | `server/web` | the web config file: TLS, users, rate limit and headers of our own port |
 //! | `config/lower` | from the config as written to the config as meant, one file per block |
-//! | `model/{chain,revocation,scan,trust,web}.rs` | the facts and settings of these, as plain data |
+//! | `model/{chain,plan,revocation,scan,site,trust,web}.rs` | the facts and settings of these, as plain data |
 //!
 //! `model` is the waist: `config`, `probe`, `metrics`, `board` and `show` know it and not each other. `probe` does not
 //! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody

@@ -7,7 +7,7 @@ use crate::lab::{
     http::{self, Reply},
     tls::{ClientCert, ServerTls, Tls},
 };
-use crate::model::{ModuleName, Retry};
+use crate::model::ModuleName;
 use ::http::StatusCode;
 use std::{fs, path::Path};
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ impl World {
         let source = Source::File(folder.path().join("edgeprobe.yml"));
         fs::write(folder.path().join("edgeprobe.yml"), text).unwrap();
         let options = EngineOptions { max_in_flight: 10, key_log: false };
-        let loaded = load(&source, |modules| Engine::new(modules, options)).unwrap();
+        let loaded = load(&source, |plan| Engine::new(plan, options)).unwrap();
         let reloader = Reloader::new(source, loaded, Arc::new(Board::new(1)), |active, board| {
             State::new(active, board, mpsc::channel(1).0, Options::default())
         });
@@ -50,7 +50,7 @@ impl World {
     async fn probe(&self, server: &Listener) -> String {
         let target = format!("https://server.localhost:{}/", server.address().port());
         let module = ModuleName::new("m");
-        let job = Job { module, target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE };
+        let job = Job::new(module, target);
         let report = self.reloader.engine.run(&job, LIMITS).await;
         report.failure.map_or("success".into(), |failure| failure.reason.to_string())
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::app;
 use crate::engine::Engine;
-use crate::model::{Job, ModuleName, Retry};
+use crate::model::{Job, ModuleName, Site};
 use crate::show;
 use std::process::ExitCode;
 
@@ -29,13 +29,9 @@ fn job(args: &ProbeArgs, engine: &Engine) -> Result<Job, String> {
         let known: Vec<&str> = engine.modules().map(|module| module.name.as_str()).collect();
         return Err(format!("unknown module `{wanted}`; the config has {}", known.join(", ")));
     };
-    Ok(Job {
-        module: ModuleName::clone(&module.name),
-        target: args.target.as_str().into(),
-        hostname: args.hostname.as_deref().map(Into::into),
-        connect_to: args.connect_to.clone(),
-        retry: Retry::NONE,
-    })
+    let hostname = args.hostname.as_deref().map(Into::into);
+    let site = Site { hostname, connect_to: args.connect_to.clone(), ..Site::default() };
+    Ok(Job { site, ..Job::new(ModuleName::clone(&module.name), args.target.as_str()) })
 }
 
 /// The embedded default's module for this kind of target.

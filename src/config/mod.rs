@@ -18,7 +18,7 @@ mod web;
 pub use error::{ConfigError, ConfigErrors};
 pub use web::{WebFile, parse_web};
 
-use crate::model::{Module, Series};
+use crate::model::Plan;
 use error::{At, Findings, wrong};
 use std::{path::Path, sync::Arc};
 use tree::Lines;
@@ -29,10 +29,8 @@ pub const DEFAULT: &str = include_str!("../../config/edgeprobe.yml");
 /// A valid config.
 #[derive(Debug)]
 pub struct Config {
-    /// The modules, by name.
-    pub modules: Vec<Arc<Module>>,
-    /// What the scheduler runs, in file order.
-    pub series: Vec<Series>,
+    /// What it asks for.
+    pub plan: Plan,
     /// The active config: defaults filled in, secrets masked.
     pub yaml: Arc<str>,
     lines: Lines,
@@ -72,6 +70,6 @@ pub fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
 
 fn config(tree: tree::Node, findings: &mut Findings) -> Option<Config> {
     let mut raw: raw::RawConfig = read::read(tree, findings)?;
-    let (modules, series) = lower::config(&mut raw, findings);
-    Some(Config { modules, series, yaml: show::yaml(&raw), lines: Lines::default() })
+    let plan = lower::config(&mut raw, findings);
+    Some(Config { plan, yaml: show::yaml(&raw), lines: Lines::default() })
 }

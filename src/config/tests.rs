@@ -40,7 +40,7 @@ fn every_shipped_and_every_good_config_loads_and_prints_itself() {
             let again =
                 parse(&config.yaml, "printed").unwrap_or_else(|e| panic!("{}: {e}\n{}", path.display(), config.yaml));
             assert_eq!(again.yaml, config.yaml, "{}", path.display());
-            assert_eq!(again.series.len(), config.series.len(), "{}", path.display());
+            assert_eq!(again.plan.series.len(), config.plan.series.len(), "{}", path.display());
             assert!(!config.yaml.contains(CANARY), "{}\n{}", path.display(), config.yaml);
         }
     }
@@ -62,11 +62,11 @@ fn every_bad_config_is_refused_with_the_messages_beside_it() {
 #[test]
 fn the_default_config_has_the_modules_that_the_docs_name() {
     let config = good(DEFAULT);
-    let names: Vec<_> = config.modules.iter().map(|m| m.name.as_str()).collect();
+    let names: Vec<_> = config.plan.modules.iter().map(|m| m.name.as_str()).collect();
     assert_eq!(names, ["cert_expiry", "http_2xx", "https_2xx", "tls_version", "wss_upgrade"]);
     let timeout = |scans| Some(Duration::from_secs(if scans { 30 } else { 5 }));
-    assert!(config.modules.iter().all(|m| m.timeout == timeout(m.name.as_str() == "tls_version")));
-    assert!(config.series.is_empty());
+    assert!(config.plan.modules.iter().all(|m| m.timeout == timeout(m.name.as_str() == "tls_version")));
+    assert!(config.plan.series.is_empty());
     assert_eq!(config.line_of("modules.https_2xx.http.method"), config.line_of("modules.https_2xx.http"));
 }
 
@@ -112,7 +112,7 @@ fn an_empty_file_and_a_second_document_are_explained() {
         assert!(errors(text).contains("the file is empty"), "{text:?}");
     }
     assert!(errors("modules:\n---\nmodules:\n").starts_with("2: a second YAML document"));
-    assert!(good("modules:\n").modules.is_empty());
+    assert!(good("modules:\n").plan.modules.is_empty());
 }
 
 /// A file is read while someone still writes it.
@@ -147,6 +147,7 @@ jobs:
 ",
     );
     let shown: Vec<String> = config
+        .plan
         .series
         .iter()
         .map(|s| s.key.labels().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" "))
@@ -160,9 +161,9 @@ jobs:
             "job=j instance=https://x/ module=a edge=edge.example:8443 app=y zone=z",
         ]
     );
-    assert_eq!(config.series[0].interval, Duration::from_secs(30));
-    assert_eq!(config.series[0].job.retry.attempts, 1);
-    assert_eq!(config.series[1].job.connect_to.as_ref().unwrap().to_string(), "edge.example:8443");
+    assert_eq!(config.plan.series[0].interval, Duration::from_secs(30));
+    assert_eq!(config.plan.series[0].job.retry.attempts, 1);
+    assert_eq!(config.plan.series[1].job.site.connect_to.as_ref().unwrap().to_string(), "edge.example:8443");
 }
 
 #[test]
@@ -173,14 +174,14 @@ fn deprecated_and_merged_keys_mean_what_they_meant() {
   b: {prober: http, http: {<<: *h, no_follow_redirects: off}}
 ",
     );
-    let http = |i: usize| match &config.modules[i].prober {
+    let http = |i: usize| match &config.plan.modules[i].prober {
         Prober::Http(http) => http.as_ref(),
         other => panic!("{other:?}"),
     };
     assert!(!http(0).follow_redirects && http(1).follow_redirects);
     assert!(http(1).tls.trust.stores.is_empty() && http(1).tls.trust.ca.is_some());
     assert_eq!(config.line_of("modules.b.http.tls_config.ca_file"), Some(2));
-    assert!(config.modules[0].yaml.contains("follow_redirects: false") && !config.yaml.contains("no_follow"));
+    assert!(config.plan.modules[0].yaml.contains("follow_redirects: false") && !config.yaml.contains("no_follow"));
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn own_roots_replace_the_others_unless_these_are_named() {
         ("{roots: [embedded, system]}", vec![RootStore::Embedded, RootStore::System], None, None),
     ] {
         let config = good(&format!("modules: {{m: {{prober: tls, tls: {{tls_config: {written}}}}}}}"));
-        assert_eq!(config.modules[0].prober.tls().trust, Trust { stores, ca, folder }, "{written}");
+        assert_eq!(config.plan.modules[0].prober.tls().trust, Trust { stores, ca, folder }, "{written}");
     }
 }
 

@@ -4,7 +4,7 @@ use super::Own;
 use crate::model::{
     Answer, BigHello, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, HandshakeKind, Hop,
     Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts,
-    Phase, PhaseTimes, ProbeReport, Prober, Reason, Retry, RevocationFacts, ScanFacts, TlsFacts, TlsGroup, TlsModule,
+    Phase, PhaseTimes, ProbeReport, Prober, Reason, RevocationFacts, ScanFacts, TlsFacts, TlsGroup, TlsModule,
     TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
 };
 use std::{
@@ -223,14 +223,8 @@ pub(super) fn at(unix_seconds: u64) -> SystemTime {
 fn report(module: &str, prober: Prober, hops: Vec<Hop>) -> ProbeReport {
     let name = ModuleName::new(module);
     ProbeReport {
-        job: Job {
-            module: name.clone(),
-            target: hops.first().map_or("://", |hop| &hop.url).into(),
-            hostname: None,
-            connect_to: None,
-            retry: Retry::NONE,
-        },
-        module: Arc::new(Module { name, timeout: None, prober, yaml: "".into() }),
+        job: Job::new(name.clone(), hops.first().map_or("://", |hop| &hop.url)),
+        module: Arc::new(Module::new(name, prober, "")),
         started: at(1_793_000_100),
         elapsed: Duration::from_millis(62),
         timeout: Duration::from_millis(9_500),

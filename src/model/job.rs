@@ -1,7 +1,7 @@
 //! One probe to run, and the series that the scheduler runs again and again.
 
-use super::{Host, ModuleName, mask_credentials};
-use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
+use super::{ModuleName, Site, mask_credentials};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 /// Label names that a job's own labels must not use, because the exporter's metrics do.
 pub const RESERVED_LABELS: &[&str] = &[
@@ -42,15 +42,18 @@ pub struct Job {
     pub module: ModuleName,
     /// The target as the user wrote it. May hold credentials: show it through [`Job::shown_target`] only.
     pub target: Arc<str>,
-    /// Names the site apart from the address: Host header and SNI, as blackbox's `hostname` parameter.
-    pub hostname: Option<Arc<str>>,
-    /// Connects here instead of to the target's own host; SNI and Host stay the target's.
-    pub connect_to: Option<ConnectTo>,
+    /// What is said about the site apart from the target; wins over what the module says.
+    pub site: Site,
     /// When to try again.
     pub retry: Retry,
 }
 
 impl Job {
+    /// One attempt at `target`, with what the module says about the site.
+    pub fn new(module: ModuleName, target: impl Into<Arc<str>>) -> Self {
+        Self { module, target: target.into(), site: Site::default(), retry: Retry::NONE }
+    }
+
     /// The target as it may be shown: its password, if any, masked.
     pub fn shown_target(&self) -> Cow<'_, str> {
         mask_credentials(&self.target)
@@ -62,8 +65,7 @@ impl fmt::Debug for Job {
         f.debug_struct("Job")
             .field("module", &self.module)
             .field("target", &self.shown_target())
-            .field("hostname", &self.hostname)
-            .field("connect_to", &self.connect_to)
+            .field("site", &self.site)
             .field("retry", &self.retry)
             .finish()
     }
@@ -83,52 +85,6 @@ pub struct Retry {
 impl Retry {
     /// One attempt: no retry.
     pub const NONE: Self = Self { attempts: 1, backoff: Duration::ZERO, max_backoff: Duration::ZERO };
-}
-
-/// An address to dial in place of the target's own, with its port when that differs too.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct ConnectTo {
-    /// Whom to dial.
-    pub host: Host,
-    /// On which port; the target's own if none.
-    pub port: Option<u16>,
-}
-
-impl FromStr for ConnectTo {
-    type Err = String;
-
-    /// Reads `203.0.113.7`, `203.0.113.7:8443`, `2001:db8::1`, `[2001:db8::1]:8443`, `edge.example` or `edge.example:8443`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not an address or name with an optional port, such as 203.0.113.7:8443");
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self { host: Host::Ip(ip), port: None });
-        }
-        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((inside, "")) => (inside, None),
-            Some((inside, after)) => (inside, Some(after.strip_prefix(':').ok_or_else(wrong)?)),
-            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map(|p| p.parse().ok().filter(|&p| p != 0).ok_or_else(wrong)).transpose()?;
-        let host = match host.parse::<IpAddr>() {
-            Ok(ip) => Host::Ip(ip),
-            Err(_) if text.starts_with('[') => return Err(wrong()),
-            Err(_) => match url::Host::parse(host).map_err(|_| wrong())? {
-                url::Host::Domain(name) => Host::Name(name),
-                url::Host::Ipv4(_) | url::Host::Ipv6(_) => return Err(wrong()),
-            },
-        };
-        Ok(Self { host, port })
-    }
-}
-
-impl fmt::Display for ConnectTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.host, self.port) {
-            (Host::Ip(IpAddr::V6(ip)), Some(port)) => write!(f, "[{ip}]:{port}"),
-            (host, Some(port)) => write!(f, "{host}:{port}"),
-            (host, None) => host.fmt(f),
-        }
-    }
 }
 
 /// What tells one scheduled series from another: its labels on `/metrics`, in order.
@@ -158,26 +114,4 @@ pub struct Series {
     pub job: Job,
     /// How often.
     pub interval: Duration,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connect_to_reads_and_prints_every_form() {
-        for text in [
-            "203.0.113.7",
-            "203.0.113.7:8443",
-            "2001:db8::1",
-            "[2001:db8::1]:8443",
-            "edge.example",
-            "edge.example:8443",
-        ] {
-            assert_eq!(text.parse::<ConnectTo>().unwrap().to_string(), text);
-        }
-        for text in ["", "a b", "1.2.3.4:x", "1.2.3.4:0", "[edge]:1", "[::1]x", "https://a"] {
-            assert!(text.parse::<ConnectTo>().is_err(), "{text}");
-        }
-    }
 }

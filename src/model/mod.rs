@@ -8,10 +8,12 @@ mod failure;
 mod job;
 mod module;
 mod phase;
+mod plan;
 mod report;
 mod revocation;
 mod scan;
 mod secret;
+mod site;
 mod tally;
 mod target;
 mod trust;
@@ -19,13 +21,14 @@ mod web;
 
 pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
 pub use failure::{Failure, Reason};
-pub use job::{ConnectTo, Job, RESERVED_LABELS, Retry, Series, SeriesKey};
+pub use job::{Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,
     Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource, TlsModule,
     TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
 pub use phase::{Phase, PhaseTimes};
+pub use plan::Plan;
 pub use report::{
     Certificate, CheckResult, HandshakeKind, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, SECURITY_HEADERS,
     TlsFacts, Verdict, WebSocketFacts,
@@ -36,6 +39,7 @@ pub use scan::{
     TlsScanModule,
 };
 pub use secret::Secret;
+pub use site::{ConnectTo, Site, Sni};
 pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
 pub use target::{Host, Scheme, Target, TargetError, has_scheme, mask_credentials};
 pub use trust::TrustFacts;

@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::{RevocationPolicy, Secret, TlsScanModule};
+use super::{RevocationPolicy, Secret, Site, TlsScanModule};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -41,10 +41,19 @@ pub struct Module {
     pub name: ModuleName,
     /// How long a probe may take; `None` leaves it to the scrape.
     pub timeout: Option<Duration>,
+    /// What is said about the site apart from the target, for every target.
+    pub site: Site,
     /// What to do.
     pub prober: Prober,
     /// The module as YAML, defaults filled in, secrets masked: for pages and debug reports.
     pub yaml: Arc<str>,
+}
+
+impl Module {
+    /// A module without a timeout of its own that leaves everything about the site to the target.
+    pub fn new(name: ModuleName, prober: Prober, yaml: impl Into<Arc<str>>) -> Self {
+        Self { name, timeout: None, site: Site::default(), prober, yaml: yaml.into() }
+    }
 }
 
 /// The protocol a module speaks, without its settings.

@@ -3,6 +3,7 @@
 //! In: a module made ready, a job, a timeout. Out: a report. It does not know that metrics exist.
 
 mod connect;
+mod dial;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;

@@ -3,10 +3,8 @@
 //! Each stage's facts go into the report at once; a redirect begins another hop by the same rules.
 
 use super::{
-    ReadyModule,
-    connect::connect,
+    ReadyModule, dial,
     http::{self, body::BodyReader, expect, request::Session},
-    resolve::resolve,
     route::{Names, Route},
     run::{Run, at_most, failure},
     scan::{self, Scan},
@@ -16,8 +14,8 @@ use super::{
     ws,
 };
 use crate::model::{
-    Failure, Hop, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts,
-    TlsModule, TlsScanModule, WebSocketFacts, WebSocketModule, mask_credentials,
+    Failure, Hop, HttpModule, Job, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts, TlsModule,
+    TlsScanModule, WebSocketFacts, WebSocketModule, mask_credentials,
 };
 use std::{
     sync::Arc,
@@ -54,7 +52,7 @@ fn target(job: &Job, prober: &Prober) -> Result<Target, TargetError> {
 
 async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> Result<(), Failure> {
     let prober = &ready.module.prober;
-    let names = Names::of(job, prober);
+    let names = Names::of(job, &ready.module);
     let first = Route::first(target, &names);
     // Boxed: a series' task would otherwise hold room for the largest of them while it waits for its tick.
     match prober {
@@ -81,14 +79,7 @@ impl Connection {
 
 /// Resolves, connects and, for an encrypted scheme, shakes hands, after STARTTLS where the module says so.
 async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<Connection, Failure> {
-    let mut address = match route.known_address {
-        Some(address) => address,
-        None => look_up(run, ready, route).await?,
-    };
-    route.known_address = Some(address);
-    address.set_port(route.port);
-    run.hop().peer = Some(address);
-    let mut wire = run.phase(Phase::Connect, connect(address)).await?;
+    let mut wire = dial::find(run, ready, route).await?.open(run).await?;
     if !route.target.scheme().is_tls() {
         return Ok(Connection { wire, tls: None });
     }
@@ -99,17 +90,6 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
     let outcome = run.phase(Phase::Tls, attempt.handshake(wire, run.deadline())).await;
     run.hop().tls = Some(attempt.facts());
     Ok(Connection { wire: outcome?, tls: Some(attempt) })
-}
-
-async fn look_up(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<std::net::SocketAddr, Failure> {
-    let resolved = run.phase(Phase::Resolve, resolve(&route.dial, ready.module.prober.ip())).await;
-    let took = run.hop().times.get(Phase::Resolve).unwrap_or_default();
-    let (addresses, chosen) = match &resolved {
-        Ok(resolved) => (resolved.addresses.clone(), Some(resolved.chosen.ip())),
-        Err(_) => (Vec::new(), None),
-    };
-    run.hop().lookup = Some(Lookup { host: route.dial.to_string(), addresses, chosen, took });
-    Ok(resolved?.chosen)
 }
 
 fn unusable_name(route: &Route) -> Failure {
@@ -277,23 +257,22 @@ fn expires_soon(run: &mut Run, module: &TlsModule) -> Result<(), Failure> {
 // === tls_scan ===
 
 /// Resolves and connects as any probe; then the scan makes its further connections itself, all timed as TLS.
-async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, route: Route) -> Result<(), Failure> {
+async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, mut route: Route) -> Result<(), Failure> {
     begin(run, &route, "");
     let sni = scan::sni(&route.server_name).map_err(|_| unusable_name(&route))?;
     let (server_name, sni_sent) = (route.server_name.clone(), sni.is_some());
-    let mut address = look_up(run, ready, &route).await?;
-    address.set_port(route.port);
-    run.hop().peer = Some(address);
+    let way = dial::find(run, ready, &mut route).await?;
+    let address = way.address();
     let turn = at_most(run.remaining(), scan::turn(address)).await;
     let _turn = turn.ok_or_else(|| {
         let words = format!("another scan of {address} was under way until the deadline");
         Failure::new(Phase::Connect, Reason::LocalLimit, words)
     })?;
-    let mut wire = run.phase(Phase::Connect, connect(address)).await?;
+    let mut wire = way.open(run).await?;
     if let Some(protocol) = module.starttls {
         wire = run.phase(Phase::Tls, starttls::upgrade(wire, protocol, &server_name)).await?;
     }
-    let line = scan::Line::new((address, wire), run.clock(), run.remaining());
+    let line = scan::Line::new((way, wire), run.clock(), run.remaining());
     let line = line.after(module.starttls.map(|protocol| (protocol, server_name.clone())));
     let mut scan = Scan::new(module, sni, line);
     let outcome = run.phase(Phase::Tls, scan.run()).await;

@@ -3,7 +3,7 @@
 //! Address, SNI and Host are three things. They are worked out here for the first hop and, by the same rules, for each
 //! redirect.
 
-use crate::model::{ConnectTo, Host, Job, Prober, Target};
+use crate::model::{ConnectTo, Host, Job, Module, Prober, Target};
 use http::header::HOST;
 use std::net::SocketAddr;
 
@@ -39,8 +39,9 @@ pub(super) struct Names {
 impl Names {
     /// Gathers what is said: for TLS `server_name` wins, then `hostname`, then (http only, as in blackbox) the module's
     /// Host header; for the Host header `hostname` wins over the module's.
-    pub(super) fn of(job: &Job, prober: &Prober) -> Self {
-        let hostname = job.hostname.as_deref().map(str::to_owned);
+    pub(super) fn of(job: &Job, module: &Module) -> Self {
+        let (site, prober) = (job.site.or(&module.site), &module.prober);
+        let hostname = site.hostname.as_deref().map(str::to_owned);
         let header = match prober {
             Prober::Http(m) => m.headers.iter().find(|(name, _)| name == HOST).map(|(_, value)| value),
             Prober::WebSocket(m) => m.headers.iter().find(|h| h.name == HOST).and_then(|h| h.values.first()),
@@ -52,7 +53,7 @@ impl Names {
         Self {
             server_name: prober.tls().server_name.clone().or_else(|| tls_from_host.map(|h| host_of(&h).to_owned())),
             host: hostname.or(header),
-            connect_to: job.connect_to.clone(),
+            connect_to: site.connect_to,
         }
     }
 }

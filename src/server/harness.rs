@@ -3,7 +3,7 @@
 use super::{Active, Options, ReloadRequest, State, router};
 use crate::board::Board;
 use crate::engine::{Engine, EngineOptions};
-use crate::model::{Module, ModuleName, Prober, TlsModule};
+use crate::model::{Module, ModuleName, Plan, Prober, TlsModule};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -27,12 +27,12 @@ pub(super) struct Answer {
 /// A `tls` module that needs no file and no network until it is run.
 pub(super) fn module(name: &str) -> Arc<Module> {
     let tls = TlsModule::default();
-    let yaml = "prober: tls\n".into();
-    Arc::new(Module { name: ModuleName::new(name), timeout: None, prober: Prober::Tls(Box::new(tls)), yaml })
+    Arc::new(Module::new(ModuleName::new(name), Prober::Tls(Box::new(tls)), "prober: tls\n"))
 }
 
 pub(super) fn world(modules: &[Arc<Module>], options: Options) -> World {
-    let engine = Engine::new(modules, EngineOptions { max_in_flight: 10, key_log: false })
+    let plan = Plan { modules: modules.to_vec(), ..Plan::default() };
+    let engine = Engine::new(&plan, EngineOptions { max_in_flight: 10, key_log: false })
         .unwrap_or_else(|_| panic!("these modules need nothing"));
     let board = Arc::new(Board::new(100));
     let (reload, reloads) = mpsc::channel(1);

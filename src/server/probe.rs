@@ -3,7 +3,7 @@
 use super::{Active, State, params::Params, reply, timeout};
 use crate::engine::{Limits, log_failure};
 use crate::metrics::{Row, render, to_text};
-use crate::model::{Job, Module, ModuleName, ProbeReport, Prober, Retry};
+use crate::model::{Job, Module, ModuleName, ProbeReport, Prober, Site};
 use crate::show;
 use axum::extract::{self, RawQuery};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -79,13 +79,8 @@ impl Order {
                  ({asked})"
             )));
         }
-        let job = Job {
-            module: ModuleName::new(name),
-            target: target.into(),
-            hostname: hostname.map(Into::into),
-            connect_to: None,
-            retry: Retry::NONE,
-        };
+        let site = Site { hostname: hostname.map(Into::into), ..Site::default() };
+        let job = Job { site, ..Job::new(ModuleName::new(name), target) };
         Ok(Self { job, timeout, active: Arc::clone(&active) })
     }
 }

@@ -3,8 +3,8 @@
 use super::harness::{World, module, world};
 use super::{ExternalUrl, Options, Prefix};
 use crate::model::{
-    Certificate, Failure, Header, Hop, IpPreference, Job, ModuleName, Phase, ProbeReport, Prober, Reason, Retry,
-    RootStore, Series, SeriesKey, TextSource, TlsFacts, TlsOptions, Trust, WebSocketModule,
+    Certificate, Failure, Header, Hop, IpPreference, Job, ModuleName, Phase, ProbeReport, Prober, Reason, RootStore,
+    Series, SeriesKey, TextSource, TlsFacts, TlsOptions, Trust, WebSocketModule,
 };
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use std::io::Read as _;
@@ -18,13 +18,7 @@ fn plain() -> World {
 fn series(target: &str, edge: &str) -> Series {
     let labels = [("job", "web"), ("instance", target), ("module", "cert"), ("edge", edge)];
     let key = SeriesKey(labels.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect());
-    let job = Job {
-        module: ModuleName::new("cert"),
-        target: target.into(),
-        hostname: None,
-        connect_to: None,
-        retry: Retry::NONE,
-    };
+    let job = Job::new(ModuleName::new("cert"), target);
     Series { key, job, interval: Duration::from_secs(30) }
 }
 

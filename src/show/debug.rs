@@ -135,8 +135,8 @@ fn story(report: &ProbeReport) -> Vec<Line> {
     story.say(Level::INFO, "Beginning probe", |line| {
         line.with("prober", report.module.prober.kind())
             .with("timeout_seconds", report.timeout.as_secs_f64())
-            .with_some("hostname", report.job.hostname.as_deref())
-            .with_some("connect_to", report.job.connect_to.as_ref())
+            .with_some("hostname", report.job.site.hostname.as_deref())
+            .with_some("connect_to", report.job.site.connect_to.as_ref())
     });
     if let Some(first) = &report.retried_after {
         story.say(Level::WARN, "First attempt failed, trying again", |line| {

@@ -2,7 +2,7 @@
 
 use crate::model::{
     Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
-    Phase, ProbeReport, Prober, Reason, Retry, RevocationFacts, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict,
+    Phase, ProbeReport, Prober, Reason, RevocationFacts, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict,
     WebSocketModule,
 };
 use std::{
@@ -25,8 +25,8 @@ pub(super) fn failed(phase: Phase, reason: Reason) -> ProbeReport {
 pub(super) fn report(target: &str, prober: Prober) -> ProbeReport {
     let name = ModuleName::new("site");
     ProbeReport {
-        job: Job { module: name.clone(), target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE },
-        module: Arc::new(Module { name, timeout: None, prober, yaml: "prober: http\n".into() }),
+        job: Job::new(name.clone(), target),
+        module: Arc::new(Module::new(name, prober, "prober: http\n")),
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs()),
         elapsed: Duration::from_millis(100),
         timeout: Duration::from_secs(5),

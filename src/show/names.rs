@@ -25,7 +25,7 @@ pub(super) fn clashes(report: &ProbeReport, hop: &Hop) -> Vec<String> {
     let url_host = target.host().to_string();
     if let Some(peer) = hop.peer {
         let literal_differs = matches!(target.host(), Host::Ip(ip) if *ip != peer.ip());
-        if let Some(to) = report.job.connect_to.as_ref().filter(|_| !is_resolved(hop, &url_host, peer.ip())) {
+        if let Some(to) = report.job.site.connect_to.as_ref().filter(|_| !is_resolved(hop, &url_host, peer.ip())) {
             found.push(format!("the address {peer} is set by connect_to ({to}), not looked up for {url_host}"));
         } else if literal_differs || peer.port() != target.port() {
             found.push(format!("the address {peer} is not the one in the URL"));
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn every_disagreement_is_named() {
         let mut report = fixture::success();
-        report.job.connect_to = Some("203.0.113.7".parse().unwrap());
+        report.job.site.connect_to = Some("203.0.113.7".parse().unwrap());
         let hop = &mut report.hops[0];
         hop.peer = Some("203.0.113.7:443".parse().unwrap());
         hop.lookup = None;

@@ -9,7 +9,7 @@ use edgeprobe::{
         http::{self, Reply},
         tls::{ServerTls, Tls},
     },
-    model::Job,
+    model::{Job, Site},
 };
 use std::sync::{Arc, OnceLock};
 use tokio::task::JoinSet;
@@ -46,11 +46,12 @@ async fn an_edge_is_probed_by_address_with_the_sites_name() {
     let lab = Lab::start().await.unwrap();
     let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
     let by_address = &lab.endpoint("cdn-edge-by-address").url;
-    let named = Job { hostname: Some("cdn-edge.localhost".into()), ..plain_job("https", by_address) };
+    let site = Site { hostname: Some("cdn-edge.localhost".into()), ..Site::default() };
+    let named = Job { site: site.clone(), ..plain_job("https", by_address) };
     assert_verdict(&prober.run(&named).await, "success");
     let seen = lab.requests("cdn-edge");
     assert_eq!(shown(&seen), [("cdn-edge.localhost", "cdn-edge.localhost")]);
-    let handshake_only = Job { hostname: Some("cdn-edge.localhost".into()), ..plain_job("cert", by_address) };
+    let handshake_only = Job { site, ..plain_job("cert", by_address) };
     let report = prober.run(&handshake_only).await;
     assert_verdict(&report, "success");
     assert_eq!(report.tls().unwrap().server_name, "cdn-edge.localhost");
@@ -67,7 +68,8 @@ async fn connecting_elsewhere_keeps_sni_and_host() {
         let (_, port) = lab.endpoint(name).url.trim_end_matches('/').rsplit_once(':').unwrap();
         let target = format!("{scheme}://{name}.localhost/");
         let connect_to = Some(format!("127.0.0.1:{port}").parse().unwrap());
-        let report = prober.run(&Job { connect_to, ..plain_job(module, &target) }).await;
+        let site = Site { connect_to, ..Site::default() };
+        let report = prober.run(&Job { site, ..plain_job(module, &target) }).await;
         assert_verdict(&report, "success");
         assert_eq!(report.hops[0].peer.unwrap().port().to_string(), port);
     }

@@ -4,7 +4,7 @@ use super::super::error::{At, Findings, Wrong, nearest, wrong};
 use super::super::raw::{RawJob, RawRetry, RawStatic};
 use super::super::show;
 use super::{Outline, duration_or, each, later, no_duplicates};
-use crate::model::{ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Retry, Series, SeriesKey, Target};
+use crate::model::{ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Retry, Series, SeriesKey, Site, Target};
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
@@ -207,13 +207,8 @@ impl Plan<'_> {
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let edge_label = edge.map(|edge| ("edge".to_owned(), edge.to_string()));
         let key = own.into_iter().chain(edge_label).chain(aim.labels.iter().cloned()).collect();
-        let job = Job {
-            module: ModuleName::new(module),
-            target: aim.target.into(),
-            hostname: None,
-            connect_to: edge.cloned(),
-            retry: self.retry,
-        };
+        let site = Site { connect_to: edge.cloned(), ..Site::default() };
+        let job = Job { site, retry: self.retry, ..Job::new(ModuleName::new(module), aim.target) };
         Series { key: SeriesKey(key), job, interval: self.interval }
     }
 }

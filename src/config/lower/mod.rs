@@ -16,7 +16,7 @@ mod websocket;
 use super::error::{At, Findings, Wrong, nearest, wrong};
 use super::raw::{Later, RawConfig, RawModule};
 use super::{show, value};
-use crate::model::{IpPreference, Module, ModuleName, Pattern, Prober, ProberKind, Series};
+use crate::model::{IpPreference, Module, ModuleName, Pattern, Plan, Prober, ProberKind};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 pub(super) use web::web;
 
@@ -31,8 +31,8 @@ struct Outline {
     timeout: Option<Duration>,
 }
 
-/// The modules and series that `raw` stands for.
-pub(super) fn config(raw: &mut RawConfig, findings: &mut Findings) -> (Vec<Arc<Module>>, Vec<Series>) {
+/// What `raw` asks for.
+pub(super) fn config(raw: &mut RawConfig, findings: &mut Findings) -> Plan {
     let mut modules = Vec::new();
     let mut outlines = BTreeMap::new();
     for (name, raw) in raw.modules.get_or_insert_default() {
@@ -41,7 +41,7 @@ pub(super) fn config(raw: &mut RawConfig, findings: &mut Findings) -> (Vec<Arc<M
         modules.extend(module.map(Arc::new));
     }
     let series = raw.jobs.as_mut().map(|jobs| job::jobs(jobs, &outlines, findings)).unwrap_or_default();
-    (modules, series)
+    Plan { modules, series }
 }
 
 fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline, Option<Module>) {
@@ -53,7 +53,7 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
     let timeout = timeout.filter(|timeout| !timeout.is_zero());
     let prober = prober(raw, &at, findings);
     let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout };
-    let module = prober.map(|prober| Module { name: ModuleName::new(name), timeout, prober, yaml: show::yaml(raw) });
+    let module = prober.map(|prober| Module { timeout, ..Module::new(ModuleName::new(name), prober, show::yaml(raw)) });
     (outline, module)
 }
 

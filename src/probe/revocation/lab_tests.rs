@@ -11,7 +11,7 @@ use crate::{
         ocsp::Staple,
         tls::{ClientCert, ServerTls, Tls, Versions},
     },
-    model::{Job, ModuleName, OcspStatus, ProbeReport, Reason, Retry, TlsFacts, Verdict},
+    model::{Job, ModuleName, OcspStatus, Plan, ProbeReport, Reason, TlsFacts, Verdict},
 };
 use ::http::StatusCode;
 use futures_util::future::join_all;
@@ -32,9 +32,10 @@ impl World {
             format!("  {name}: {{prober: http, http: {{tls_config: {{ca: \"{ca}\", {tls}}}}}}}\n")
         };
         let yaml = format!("modules:\n{}", more.iter().map(module).collect::<Vec<_>>().concat());
-        let further = if more.is_empty() { Vec::new() } else { config::parse(&yaml, "test").unwrap().modules };
-        let modules = [config::parse(&lab.demo_config(), "demo").unwrap().modules, further].concat();
-        Self { engine: Engine::new(&modules, EngineOptions { max_in_flight: 1_000, key_log: false }).unwrap(), lab }
+        let further = if more.is_empty() { Vec::new() } else { config::parse(&yaml, "test").unwrap().plan.modules };
+        let modules = [config::parse(&lab.demo_config(), "demo").unwrap().plan.modules, further].concat();
+        let plan = Plan { modules, ..Plan::default() };
+        Self { engine: Engine::new(&plan, EngineOptions { max_in_flight: 1_000, key_log: false }).unwrap(), lab }
     }
 
     async fn probe(&self, module: &str, url: &str) -> ProbeReport {
@@ -45,7 +46,7 @@ impl World {
 
     async fn probe_within(&self, module: &str, url: &str, limit: Duration) -> ProbeReport {
         let module = ModuleName::new(module);
-        let job = Job { module, target: url.into(), hostname: None, connect_to: None, retry: Retry::NONE };
+        let job = Job::new(module, url);
         self.engine.run(&job, Limits { timeout: limit, budget: limit }).await
     }
 
@@ -196,7 +197,7 @@ async fn our_certificate_is_not_shown_to_a_server_whose_own_is_revoked() {
         world.lab.ca_pem().replace('\n', "\\n")
     );
     let engine =
-        Engine::new(&config::parse(&yaml, "test").unwrap().modules, EngineOptions { max_in_flight: 1, key_log: false })
+        Engine::new(&config::parse(&yaml, "test").unwrap().plan, EngineOptions { max_in_flight: 1, key_log: false })
             .unwrap();
     let world = World { engine, ..world };
     for versions in [Versions::Only12, Versions::Only13] {

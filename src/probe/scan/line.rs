@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        connect::connect,
+        dial,
         run::{at_most, chain},
         starttls::upgrade,
         wire::Wire,
@@ -10,7 +10,7 @@ use super::{
     reply::{End, Reader, Reply, Until},
 };
 use crate::model::StartTls;
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The longest wait for one connection and its answer.
@@ -28,7 +28,7 @@ const FAREWELL: Duration = Duration::from_millis(50);
 /// Two warnings: `user_canceled`, `close_notify`.
 const GOODBYE: [u8; 14] = [21, 3, 1, 0, 2, 1, 90, 21, 3, 1, 0, 2, 1, 0];
 
-/// The way to one address.
+/// The connections of one scan.
 pub(in crate::probe) struct Line {
     way: Way,
     /// The connection that is open already, as far as the first byte of TLS.
@@ -42,22 +42,22 @@ pub(in crate::probe) struct Line {
 
 /// How to get to the first byte of TLS.
 struct Way {
-    address: SocketAddr,
+    dial: dial::Way,
     /// What to speak before TLS, and the name that some protocols want to hear for it.
     starttls: Option<(StartTls, String)>,
 }
 
 impl Line {
-    /// A line over `first` and further connections to `address`, which ends `time` from now on the clock.
+    /// A line over `first` and further connections the same way, which ends `time` from now on the clock.
     pub(in crate::probe) fn new(
-        (address, first): (SocketAddr, Wire),
+        (dial, first): (dial::Way, Wire),
         clock: impl Fn() -> Duration + Send + Sync + 'static,
         time: Duration,
     ) -> Self {
         let began = clock();
         let end = began + time;
         Self {
-            way: Way { address, starttls: None },
+            way: Way { dial, starttls: None },
             first: Some(first),
             clock: Box::new(clock),
             began,
@@ -133,7 +133,7 @@ impl Line {
 impl Way {
     /// Connects as far as the first byte of TLS. All connections but the first, which the pipeline makes, come from here.
     async fn dial(&self) -> Result<Wire, String> {
-        let wire = connect(self.address).await.map_err(|error| chain(&error))?;
+        let wire = self.dial.open_again().await.map_err(|error| chain(&error))?;
         match &self.starttls {
             Some((protocol, name)) => upgrade(wire, *protocol, name).await.map_err(|error| chain(&error)),
             None => Ok(wire),

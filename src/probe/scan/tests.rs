@@ -5,7 +5,7 @@ use crate::config::parse;
 use crate::engine::{Engine, EngineOptions, Limits};
 use crate::lab::{Expected, Lab, old};
 use crate::model::{
-    Answer, BigHello, CipherClass, Confidence, Finding, Job, ModuleName, Phase, ProbeReport, Reason, Retry, ScanFacts,
+    Answer, BigHello, CipherClass, Confidence, Finding, Job, ModuleName, Phase, ProbeReport, Reason, ScanFacts,
     ScanItem, TlsGroup, TlsVersion,
 };
 use old::{Profile, Refusal};
@@ -21,14 +21,8 @@ async fn probe(yaml: &str, module: &str, target: &str) -> ProbeReport {
 
 async fn within(timeout: Duration, yaml: &str, (module, target): (&str, &str)) -> ProbeReport {
     let config = parse(yaml, "test").unwrap_or_else(|errors| panic!("{errors}"));
-    let engine = Engine::new(&config.modules, EngineOptions { max_in_flight: 8, key_log: false }).unwrap();
-    let job = Job {
-        module: ModuleName::new(module),
-        target: target.into(),
-        hostname: None,
-        connect_to: None,
-        retry: Retry::NONE,
-    };
+    let engine = Engine::new(&config.plan, EngineOptions { max_in_flight: 8, key_log: false }).unwrap();
+    let job = Job::new(ModuleName::new(module), target);
     engine.run(&job, Limits { timeout, budget: timeout }).await
 }
 

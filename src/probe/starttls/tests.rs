@@ -12,7 +12,7 @@ use crate::{
         starttls::{self, Manner, Protocol},
         tls::{ServerTls, Tls},
     },
-    model::{Job, ModuleName, Phase, ProbeReport, Reason, Retry, StartTls},
+    model::{Job, ModuleName, Phase, ProbeReport, Reason, StartTls},
     probe::run::{StageError, at_most},
 };
 use futures_util::future::join_all;
@@ -339,14 +339,14 @@ impl Bench {
     async fn new() -> Self {
         let lab = Lab::start().await.unwrap();
         let config = config::parse(&lab.demo_config(), "demo").unwrap_or_else(|errors| panic!("{errors}"));
-        let engine = Engine::new(&config.modules, EngineOptions { max_in_flight: 100, key_log: false })
+        let engine = Engine::new(&config.plan, EngineOptions { max_in_flight: 100, key_log: false })
             .unwrap_or_else(|errors| panic!("{errors:?}"));
         Self { lab, engine }
     }
 
     async fn probe(&self, module: &str, target: &str, seconds: u64) -> ProbeReport {
         let module = ModuleName::new(module);
-        let job = Job { module, target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE };
+        let job = Job::new(module, target);
         let timeout = Duration::from_secs(seconds);
         self.engine.run(&job, Limits { timeout, budget: timeout }).await
     }

@@ -9,7 +9,7 @@ use crate::lab::{
     tls::{ClientCert, ServerTls, Tls, Versions},
     ws::{self, Behaviour},
 };
-use crate::model::{Job, ModuleName, ProbeReport, Retry};
+use crate::model::{Job, ModuleName, ProbeReport};
 use crate::probe::{Loading, ReadyModule};
 use ::http::StatusCode;
 use rustls::KeyLog;
@@ -48,14 +48,14 @@ fn engine(prober: &str, settings: &[(&str, &str)]) -> Engine {
     let block = if prober == "websocket" { format!("http_config: {{{tls}}}") } else { tls };
     let text = format!("modules: {{m: {{prober: {prober}, {prober}: {{{block}}}}}}}");
     let config = config::parse(&text, "test").unwrap_or_else(|errors| panic!("{errors}"));
-    Engine::new(&config.modules, EngineOptions { max_in_flight: 1, key_log: false }).unwrap()
+    Engine::new(&config.plan, EngineOptions { max_in_flight: 1, key_log: false }).unwrap()
 }
 
 async fn probe(engine: &Engine, prober: &str, server: &Listener) -> ProbeReport {
     let scheme = if prober == "websocket" { "wss" } else { "https" };
     let target = format!("{scheme}://{NAME}:{}/", server.address().port());
     let module = ModuleName::new("m");
-    let job = Job { module, target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE };
+    let job = Job::new(module, target);
     engine.run(&job, LIMITS).await
 }
 
@@ -250,7 +250,7 @@ async fn secrets_are_logged_where_that_is_allowed() {
         let ready = ReadyModule::new(module, &mut loading).unwrap();
         let target = format!("{NAME}:{}", server.address().port());
         let module = ModuleName::new("m");
-        let job = Job { module, target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE };
+        let job = Job::new(module, target);
         assert!(ready.probe(&job, LIMITS.timeout).await.is_success());
         assert_eq!(told.0.load(Ordering::Relaxed), secrets, "{versions:?}");
     }

@@ -22,7 +22,7 @@ use edgeprobe::{
         http::{self, Reply},
         tls::{ServerTls, Tls},
     },
-    model::{Job, ModuleName, ProbeReport, Retry},
+    model::{Job, ModuleName, ProbeReport},
 };
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ pub(crate) struct Prober(Engine);
 impl Prober {
     pub(crate) fn new(yaml: &str) -> Self {
         let config = config::parse(yaml, "test.yml").unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
-        Self(Engine::new(&config.modules, EngineOptions { max_in_flight: 1000, key_log: false }).unwrap())
+        Self(Engine::new(&config.plan, EngineOptions { max_in_flight: 1000, key_log: false }).unwrap())
     }
 
     /// One attempt, for as long as the module says.
@@ -91,7 +91,7 @@ impl Prober {
 
 /// A job as `/probe` makes it from module and target.
 pub(crate) fn plain_job(module: &str, target: &str) -> Job {
-    Job { module: ModuleName::new(module), target: target.into(), hostname: None, connect_to: None, retry: Retry::NONE }
+    Job::new(ModuleName::new(module), target)
 }
 
 /// `success`, or `phase/reason`: as [`Expected`] prints.

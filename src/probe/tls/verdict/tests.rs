@@ -4,9 +4,7 @@ use super::{Evidence, Roots, facts};
 use crate::config;
 use crate::engine::{Engine, EngineOptions, Limits};
 use crate::lab::{Expected, Lab};
-use crate::model::{
-    Certificate, CheckResult, HandshakeKind, Job, ModuleName, ProbeReport, Reason, Retry, TlsFacts, Verdict,
-};
+use crate::model::{Certificate, CheckResult, HandshakeKind, Job, ModuleName, ProbeReport, Reason, TlsFacts, Verdict};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
     KeyPair, NameConstraints,
@@ -383,15 +381,9 @@ fn self_signed_is_more_than_self_issued() {
 
 async fn probe(lab: &Lab, name: &str) -> ProbeReport {
     let config = config::parse(&lab.demo_config(), "lab").unwrap();
-    let engine = Engine::new(&config.modules, EngineOptions { max_in_flight: 4, key_log: false }).unwrap();
+    let engine = Engine::new(&config.plan, EngineOptions { max_in_flight: 4, key_log: false }).unwrap();
     let endpoint = lab.endpoint(name);
-    let job = Job {
-        module: ModuleName::new(endpoint.module),
-        target: endpoint.url.as_str().into(),
-        hostname: None,
-        connect_to: None,
-        retry: Retry::NONE,
-    };
+    let job = Job::new(ModuleName::new(endpoint.module), endpoint.url.as_str());
     let timeout = Duration::from_secs(5);
     let report = engine.run(&job, Limits { timeout, budget: timeout }).await;
     let found = report.failure.as_ref().map_or("success".into(), |f| format!("{}/{}", f.phase, f.reason));
