@@ -24,6 +24,7 @@ pub(super) struct RawConfig {
 pub(super) struct RawModule {
     pub(super) prober: Option<String>,
     pub(super) timeout: Option<String>,
+    pub(super) ip_protocol: Option<String>,
     pub(super) http: Option<RawHttp>,
     pub(super) websocket: Option<RawWebSocket>,
     pub(super) tls: Option<RawTls>,

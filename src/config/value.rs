@@ -4,8 +4,8 @@
 
 use super::error::{Wrong, wrong};
 use crate::model::{
-    CipherClass, Compression, HttpVersion, IpFamily, Online, Pattern, Pin, RootStore, ScanItem, ScanProfile, StartTls,
-    TlsGroup, TlsVersion,
+    CipherClass, Compression, HttpVersion, IpFamily, IpProtocol, Online, Pattern, Pin, RootStore, ScanItem,
+    ScanProfile, StartTls, TlsGroup, TlsVersion,
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method};
@@ -102,6 +102,15 @@ pub(super) fn ip_family(text: &str) -> Result<IpFamily, Wrong> {
         "ip4" => Ok(IpFamily::V4),
         _ => Err(wrong(format!("`{text}` is not an IP protocol"), "write ip4 or ip6")),
     }
+}
+
+/// Reads `prefer`, `race` or `both`.
+pub(super) fn ip_protocol(text: &str) -> Result<IpProtocol, Wrong> {
+    let known = IpProtocol::VARIANTS.iter().copied().find(|known| known.to_string() == text);
+    known.ok_or_else(|| {
+        let remedy = "write prefer (one address), race (whichever answers first) or both (one result per family)";
+        wrong(format!("`{text}` is not a way to use addresses"), remedy)
+    })
 }
 
 /// Reads a request method.

@@ -24,8 +24,8 @@ pub use failure::{Failure, Reason};
 pub use job::{Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,
-    Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource, TlsModule,
-    TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
+    IpProtocol, Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource,
+    TlsModule, TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
 pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;

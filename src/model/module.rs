@@ -43,6 +43,8 @@ pub struct Module {
     pub timeout: Option<Duration>,
     /// What is said about the site apart from the target, for every target.
     pub site: Site,
+    /// How many of a name's addresses are dialled, and how.
+    pub ip_protocol: IpProtocol,
     /// What to do.
     pub prober: Prober,
     /// The module as YAML, defaults filled in, secrets masked: for pages and debug reports.
@@ -52,7 +54,14 @@ pub struct Module {
 impl Module {
     /// A module without a timeout of its own that leaves everything about the site to the target.
     pub fn new(name: ModuleName, prober: Prober, yaml: impl Into<Arc<str>>) -> Self {
-        Self { name, timeout: None, site: Site::default(), prober, yaml: yaml.into() }
+        Self {
+            name,
+            timeout: None,
+            site: Site::default(),
+            ip_protocol: IpProtocol::default(),
+            prober,
+            yaml: yaml.into(),
+        }
     }
 }
 
@@ -138,6 +147,25 @@ pub enum IpFamily {
     V4,
     /// IPv6.
     V6,
+}
+
+/// How many of a name's addresses are dialled, and how.
+#[derive(Clone, Copy, Debug, Default, Eq, IntoStaticStr, PartialEq, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub enum IpProtocol {
+    /// One address, chosen by [`IpPreference`] as `blackbox_exporter` chooses.
+    #[default]
+    Prefer,
+    /// Several in turn, a little apart, until one answers (RFC 8305).
+    Race,
+    /// One of each family, as two results.
+    Both,
+}
+
+impl fmt::Display for IpProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.into())
+    }
 }
 
 /// `preferred_ip_protocol` and `ip_protocol_fallback`.

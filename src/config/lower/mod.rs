@@ -16,7 +16,7 @@ mod websocket;
 use super::error::{At, Findings, Wrong, nearest, wrong};
 use super::raw::{Later, RawConfig, RawModule};
 use super::{show, value};
-use crate::model::{IpPreference, Module, ModuleName, Pattern, Plan, Prober, ProberKind};
+use crate::model::{IpPreference, IpProtocol, Module, ModuleName, Pattern, Plan, Prober, ProberKind};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 pub(super) use web::web;
 
@@ -51,9 +51,15 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
     }
     let timeout = optional(findings, &at.key("timeout"), raw.timeout.as_ref(), value::duration);
     let timeout = timeout.filter(|timeout| !timeout.is_zero());
+    let protocol = raw.ip_protocol.get_or_insert_with(|| IpProtocol::default().to_string());
+    let ip_protocol = findings.take(&at.key("ip_protocol"), value::ip_protocol(protocol)).unwrap_or_default();
     let prober = prober(raw, &at, findings);
     let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout };
-    let module = prober.map(|prober| Module { timeout, ..Module::new(ModuleName::new(name), prober, show::yaml(raw)) });
+    let module = prober.map(|prober| Module {
+        timeout,
+        ip_protocol,
+        ..Module::new(ModuleName::new(name), prober, show::yaml(raw))
+    });
     (outline, module)
 }
 
