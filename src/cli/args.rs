@@ -132,6 +132,12 @@ pub(super) struct ProbeArgs {
     /// Connect to this address instead of the target's own; SNI and Host stay the target's
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     pub(super) connect_to: Option<crate::model::ConnectTo>,
+    /// Send this name as SNI, and verify it unless --verify-name says another; `none` sends none
+    #[arg(long, value_name = "NAME")]
+    pub(super) sni: Option<crate::model::Sni>,
+    /// Verify that the certificate is for this name or address
+    #[arg(long, value_name = "NAME")]
+    pub(super) verify_name: Option<String>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = ReportFormat::Human)]
     pub(super) format: ReportFormat,

@@ -29,8 +29,10 @@ fn job(args: &ProbeArgs, engine: &Engine) -> Result<Job, String> {
         let known: Vec<&str> = engine.modules().map(|module| module.name.as_str()).collect();
         return Err(format!("unknown module `{wanted}`; the config has {}", known.join(", ")));
     };
-    let hostname = args.hostname.as_deref().map(Into::into);
-    let site = Site { hostname, connect_to: args.connect_to.clone(), ..Site::default() };
+    let mut site = Site { connect_to: args.connect_to.clone(), sni: args.sni.clone(), ..Site::default() };
+    for (key, text) in [("hostname", &args.hostname), ("verify_name", &args.verify_name)] {
+        text.as_ref().map_or(Ok(()), |text| site.set(key, text))?;
+    }
     Ok(Job { site, ..Job::new(ModuleName::clone(&module.name), args.target.as_str()) })
 }
 

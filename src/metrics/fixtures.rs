@@ -280,7 +280,7 @@ fn good() -> Verdict {
 fn tls(verdict: Verdict) -> TlsFacts {
     TlsFacts {
         server_name: "example.com".into(),
-        sni_sent: true,
+        sni: Some("example.com".into()),
         completed: true,
         version: Some(TlsVersion::Tls13),
         cipher: Some("TLS_AES_256_GCM_SHA384".into()),

@@ -7,6 +7,7 @@ mod chain;
 mod failure;
 mod job;
 mod module;
+mod names;
 mod phase;
 mod plan;
 mod report;
@@ -27,6 +28,7 @@ pub use module::{
     IpProtocol, Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource,
     TlsModule, TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
+pub use names::{NAME_REFUSALS, NameClash};
 pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;
 pub use report::{
@@ -39,7 +41,7 @@ pub use scan::{
     TlsScanModule,
 };
 pub use secret::Secret;
-pub use site::{ConnectTo, Site, Sni};
+pub use site::{ConnectTo, Site, Sni, host_of, same_host};
 pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
 pub use target::{Host, Scheme, Target, TargetError, has_scheme, mask_credentials};
 pub use trust::TrustFacts;

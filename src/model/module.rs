@@ -2,7 +2,7 @@
 
 use super::{RevocationPolicy, Secret, Site, TlsScanModule};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, header::HOST};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
 use strum::{IntoStaticStr, VariantArray};
 
@@ -118,6 +118,16 @@ impl Prober {
             Self::Tls(m) => m.ip,
             Self::TlsScan(m) => m.ip,
         }
+    }
+
+    /// The Host header that the module's own headers set.
+    pub fn host_header(&self) -> Option<&str> {
+        let value = match self {
+            Self::Http(m) => m.headers.iter().find(|(name, _)| name == HOST).map(|(_, value)| value),
+            Self::WebSocket(m) => m.headers.iter().find(|entry| entry.name == HOST).and_then(|e| e.values.first()),
+            Self::Tls(_) | Self::TlsScan(_) => None,
+        };
+        value.and_then(|value| value.to_str().ok())
     }
 
     /// The TLS settings.

@@ -2,7 +2,7 @@
 //!
 //! Facts are stored as soon as they are known and stay whatever fails later.
 
-use super::{Failure, Job, Module, PhaseTimes, Reason, RevocationFacts, ScanFacts, TlsVersion};
+use super::{Failure, Job, Module, PhaseTimes, Reason, RevocationFacts, ScanFacts, Site, TlsVersion};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -43,6 +43,11 @@ impl ProbeReport {
     /// The failure of the first attempt, whether or not a retry mended it.
     pub fn first_failure(&self) -> Option<&Failure> {
         self.retried_after.as_ref().or(self.failure.as_ref())
+    }
+
+    /// What was said about the site apart from the target: by the job, else by the module.
+    pub fn site(&self) -> Site {
+        self.job.site.or(&self.module.site)
     }
 
     /// Time per phase, summed over the hops.
@@ -127,10 +132,10 @@ pub struct Lookup {
 /// What a TLS handshake showed, whether or not it was believed.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFacts {
-    /// The name that was verified and, unless it is an address, sent as SNI.
+    /// The name that was verified.
     pub server_name: String,
-    /// Whether an SNI was sent: not for an address (RFC 6066 section 3).
-    pub sni_sent: bool,
+    /// The name that was sent as SNI; `None` when none was, as for an address (RFC 6066 section 3).
+    pub sni: Option<String>,
     /// Whether the handshake came to its end, apart from the verdict.
     pub completed: bool,
     /// The negotiated version.

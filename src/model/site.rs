@@ -4,7 +4,7 @@
 //! later over the earlier; what nobody sets is the target's own.
 
 use super::Host;
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 /// What is said about a site apart from the target. What is `None` is left to the target.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -29,6 +29,21 @@ pub enum Sni {
 }
 
 impl Site {
+    /// The names by which a config, a target's labels and a request give the parts.
+    pub const KEYS: [&'static str; 4] = ["hostname", "connect_to", "sni", "verify_name"];
+
+    /// Sets the part that `key`, one of [`Site::KEYS`], stands for. The error says what is wrong with `text`.
+    pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+        match key {
+            "hostname" => self.hostname = Some(authority(text)?),
+            "connect_to" => self.connect_to = Some(text.parse()?),
+            "sni" => self.sni = Some(text.parse()?),
+            "verify_name" => self.verify_name = Some(tls_name(text)?),
+            _ => return Err(format!("`{key}` says nothing about a site")),
+        }
+        Ok(())
+    }
+
     /// What `self` says, and where it says nothing, what `other` says.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
@@ -39,6 +54,84 @@ impl Site {
             verify_name: self.verify_name.clone().or_else(|| other.verify_name.clone()),
         }
     }
+}
+
+impl FromStr for Sni {
+    type Err = String;
+
+    /// Reads a DNS name, or `none`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::Omitted);
+        }
+        match url::Host::parse(text) {
+            Ok(url::Host::Domain(name)) => Ok(Self::Name(name.into())),
+            Ok(_) => Err(format!("`{text}` is an address, which SNI cannot carry (RFC 6066 section 3)")),
+            Err(_) => Err(format!("`{text}` is neither a DNS name nor `none`")),
+        }
+    }
+}
+
+impl fmt::Display for Sni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Omitted => f.write_str("none"),
+        }
+    }
+}
+
+/// A host with an optional port, as a Host header has it: the name in its ASCII form, its case kept, an IPv6 address in
+/// brackets.
+fn authority(text: &str) -> Result<Arc<str>, String> {
+    if let Ok(IpAddr::V6(ip)) = text.parse() {
+        return Ok(format!("[{ip}]").into());
+    }
+    let host = host_of(text);
+    let ascii = if host.is_ascii() {
+        Cow::Borrowed(text)
+    } else {
+        let (Ok(url::Host::Domain(name)), Some(port)) = (url::Host::parse(host), text.strip_prefix(host)) else {
+            return Err(not_a_host(text));
+        };
+        Cow::Owned(name + port)
+    };
+    let one_host = !ascii.contains('@') && (ascii.starts_with('[') || !host_of(&ascii).contains(':'));
+    match ascii.parse::<http::uri::Authority>() {
+        Ok(authority) if one_host && !authority.host().is_empty() => Ok(ascii.into()),
+        _ => Err(not_a_host(text)),
+    }
+}
+
+fn not_a_host(text: &str) -> String {
+    format!("`{text}` is not a host with an optional port")
+}
+
+/// What a certificate can be for: a DNS name in its ASCII form, or an address.
+fn tls_name(text: &str) -> Result<Arc<str>, String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text.into());
+    }
+    match url::Host::parse(text) {
+        Ok(url::Host::Domain(name)) => Ok(name.into()),
+        _ => Err(format!("`{text}` is neither a DNS name nor an address")),
+    }
+}
+
+/// The host part of a Host header: without port and brackets.
+pub fn host_of(authority: &str) -> &str {
+    if let Some((inside, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return inside;
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Whether two hosts, without port and brackets, are the same one: case and a final dot make no difference.
+pub fn same_host(a: &str, b: &str) -> bool {
+    a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))
 }
 
 /// An address to dial in place of the target's own, with its port when that differs too.
@@ -90,6 +183,59 @@ impl fmt::Display for ConnectTo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_parts_of_a_site_are_read_in_their_ascii_form() {
+        let set = |key: &str, text: &str| {
+            let mut site = Site::default();
+            site.set(key, text).map(|()| site)
+        };
+        let hostname = |text| set("hostname", text).map(|site| site.hostname.unwrap().to_string());
+        for (text, expected) in [
+            ("www.example.com", "www.example.com"),
+            ("Www.Example.com:8443", "Www.Example.com:8443"),
+            ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+            ("b\u{fc}cher.example:8443", "xn--bcher-kva.example:8443"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("::1", "[::1]"),
+            ("[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+        ] {
+            assert_eq!(hostname(text).as_deref(), Ok(expected));
+        }
+        for text in ["", "a b", "user@a.example", "a.example/x", "a.example:x", "https://a.example"] {
+            assert!(hostname(text).is_err(), "{text}");
+        }
+        let sni = |text| set("sni", text).map(|site| site.sni.unwrap().to_string());
+        for (text, expected) in
+            [("a.example", "a.example"), ("none", "none"), ("B\u{dc}CHER.example", "xn--bcher-kva.example")]
+        {
+            assert_eq!(sni(text).as_deref(), Ok(expected));
+        }
+        let verify = |text| set("verify_name", text).map(|site| site.verify_name.unwrap().to_string());
+        for text in ["a.example", "192.0.2.1", "2001:db8::1"] {
+            assert_eq!(verify(text).as_deref(), Ok(text));
+        }
+        for (key, text) in [
+            ("sni", "192.0.2.1"),
+            ("sni", "[::1]"),
+            ("sni", "a b"),
+            ("sni", ""),
+            ("verify_name", "a:443"),
+            ("verify_name", ""),
+        ] {
+            assert!(set(key, text).is_err(), "{key}={text}");
+        }
+        assert!(set("Hostname", "a").is_err());
+    }
+
+    #[test]
+    fn the_port_of_a_host_header_is_no_part_of_the_name() {
+        for (header, host) in
+            [("a.example:8443", "a.example"), ("a.example", "a.example"), ("[::1]:81", "::1"), ("::1", "::1")]
+        {
+            assert_eq!(host_of(header), host);
+        }
+    }
 
     #[test]
     fn connect_to_reads_and_prints_every_form() {

@@ -83,9 +83,9 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
     if !route.target.scheme().is_tls() {
         return Ok(Connection { wire, tls: None });
     }
-    let attempt = ready.tls.attempt(&route.server_name).map_err(|_| unusable_name(route))?;
+    let attempt = ready.tls.attempt(&route.tls).map_err(|_| unusable_name(route))?;
     if let Some(protocol) = ready.module.prober.starttls() {
-        wire = run.phase(Phase::Tls, starttls::upgrade(wire, protocol, &route.server_name)).await?;
+        wire = run.phase(Phase::Tls, starttls::upgrade(wire, protocol, &route.tls.verify)).await?;
     }
     let outcome = run.phase(Phase::Tls, attempt.handshake(wire, run.deadline())).await;
     run.hop().tls = Some(attempt.facts());
@@ -93,7 +93,8 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
 }
 
 fn unusable_name(route: &Route) -> Failure {
-    let words = format!("`{}` is not a name that TLS can ask for", route.server_name);
+    let name = route.tls.sni.as_ref().unwrap_or(&route.tls.verify);
+    let words = format!("`{name}` is not a name that TLS can ask for");
     Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
 }
 
@@ -259,8 +260,8 @@ fn expires_soon(run: &mut Run, module: &TlsModule) -> Result<(), Failure> {
 /// Resolves and connects as any probe; then the scan makes its further connections itself, all timed as TLS.
 async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, mut route: Route) -> Result<(), Failure> {
     begin(run, &route, "");
-    let sni = scan::sni(&route.server_name).map_err(|_| unusable_name(&route))?;
-    let (server_name, sni_sent) = (route.server_name.clone(), sni.is_some());
+    let sni = route.tls.sni.as_deref().map(scan::sni).transpose().map_err(|_| unusable_name(&route))?.flatten();
+    let server_name = route.tls.verify.clone();
     let way = dial::find(run, ready, &mut route).await?;
     let address = way.address();
     let turn = at_most(run.remaining(), scan::turn(address)).await;
@@ -274,12 +275,12 @@ async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, mut ro
     }
     let line = scan::Line::new((way, wire), run.clock(), run.remaining());
     let line = line.after(module.starttls.map(|protocol| (protocol, server_name.clone())));
-    let mut scan = Scan::new(module, sni, line);
+    let mut scan = Scan::new(module, sni.clone(), line);
     let outcome = run.phase(Phase::Tls, scan.run()).await;
     let (facts, chain, ocsp_stapled) = scan.facts();
     let broken = scan::broken(module, &facts).join(", ");
     run.hop().scan = Some(Box::new(facts));
-    run.hop().tls = Some(TlsFacts { server_name, sni_sent, chain: chain.into(), ocsp_stapled, ..TlsFacts::default() });
+    run.hop().tls = Some(TlsFacts { server_name, sni, chain: chain.into(), ocsp_stapled, ..TlsFacts::default() });
     outcome?;
     if broken.is_empty() { Ok(()) } else { Err(Failure::new(Phase::Tls, Reason::VersionPolicy, broken)) }
 }

@@ -3,8 +3,8 @@
 //! Address, SNI and Host are three things. They are worked out here for the first hop and, by the same rules, for each
 //! redirect.
 
-use crate::model::{ConnectTo, Host, Job, Module, Prober, Target};
-use http::header::HOST;
+use super::tls::TlsNames;
+use crate::model::{ConnectTo, Host, Job, Module, Prober, Sni, Target, host_of, same_host};
 use std::net::SocketAddr;
 
 /// One hop's way.
@@ -16,8 +16,8 @@ pub(super) struct Route {
     pub(super) dial: Host,
     /// The port to dial.
     pub(super) port: u16,
-    /// The name to send as SNI and to verify: no port, no brackets.
-    pub(super) server_name: String,
+    /// Which name to send and which to verify, where TLS is spoken.
+    pub(super) tls: TlsNames,
     /// The Host header, or HTTP/2's authority.
     pub(super) host_header: String,
     /// Whether the module's credentials and secrets may be sent.
@@ -31,30 +31,41 @@ pub(super) struct Route {
 pub(super) struct Names {
     /// Host, as the `hostname` parameter or a module's Host header gives it; may carry a port.
     host: Option<String>,
-    /// The TLS name.
+    /// The TLS name, where nothing more exact is said.
     server_name: Option<String>,
+    sni: Option<Sni>,
+    verify: Option<String>,
     connect_to: Option<ConnectTo>,
 }
 
 impl Names {
-    /// Gathers what is said: for TLS `server_name` wins, then `hostname`, then (http only, as in blackbox) the module's
-    /// Host header; for the Host header `hostname` wins over the module's.
+    /// Gathers what is said: for SNI `sni` wins, then `server_name`, then `hostname`, then (http only, as in blackbox) the
+    /// module's Host header; for the name to verify `verify_name` wins, then the same. For the Host header `hostname` wins
+    /// over the module's.
     pub(super) fn of(job: &Job, module: &Module) -> Self {
         let (site, prober) = (job.site.or(&module.site), &module.prober);
         let hostname = site.hostname.as_deref().map(str::to_owned);
-        let header = match prober {
-            Prober::Http(m) => m.headers.iter().find(|(name, _)| name == HOST).map(|(_, value)| value),
-            Prober::WebSocket(m) => m.headers.iter().find(|h| h.name == HOST).and_then(|h| h.values.first()),
-            Prober::Tls(_) | Prober::TlsScan(_) => None,
-        };
-        let header = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = prober.host_header().map(str::to_owned);
         let header_names_tls = matches!(prober, Prober::Http(_));
         let tls_from_host = hostname.clone().or_else(|| header.clone().filter(|_| header_names_tls));
         Self {
             server_name: prober.tls().server_name.clone().or_else(|| tls_from_host.map(|h| host_of(&h).to_owned())),
             host: hostname.or(header),
+            sni: site.sni,
+            verify: site.verify_name.as_deref().map(str::to_owned),
             connect_to: site.connect_to,
         }
+    }
+
+    /// The TLS names of a hop to `host`.
+    fn tls(&self, host: String) -> TlsNames {
+        let usual = self.server_name.clone().unwrap_or(host);
+        let (sni, usual) = match &self.sni {
+            Some(Sni::Name(name)) => (Some(name.to_string()), name.to_string()),
+            Some(Sni::Omitted) => (None, usual),
+            None => (Some(usual.clone()), usual),
+        };
+        TlsNames { sni, verify: self.verify.clone().unwrap_or(usual) }
     }
 }
 
@@ -66,7 +77,7 @@ impl Route {
         Self {
             dial,
             port,
-            server_name: names.server_name.clone().unwrap_or_else(|| tls_name(target.host())),
+            tls: names.tls(tls_name(target.host())),
             host_header: names.host.clone().unwrap_or_else(|| target.authority()),
             trusted_with_secrets: true,
             known_address: None,
@@ -80,7 +91,8 @@ impl Route {
     /// that was shown as Host or SNI. Any other hop speaks for itself, and gets no credential, now or later.
     pub(super) fn redirect(&self, next: Target, first: &Self, names: &Names) -> Self {
         let host = tls_name(next.host());
-        let shown = same_name(&host, host_of(&first.host_header)) || same_name(&host, &first.server_name);
+        let shown = same_host(&host, host_of(&first.host_header))
+            || first.tls.sni.as_ref().is_some_and(|sni| same_host(&host, sni));
         let on_site = next.same_host(&first.target) || shown;
         let downgrade = self.target.scheme().is_tls() && !next.scheme().is_tls();
         let trusted_with_secrets = self.trusted_with_secrets && on_site && !downgrade;
@@ -91,7 +103,7 @@ impl Route {
         Self {
             dial: first.dial.clone(),
             port: if same_port { first.port } else { next.port() },
-            server_name: names.server_name.clone().unwrap_or(host),
+            tls: names.tls(host),
             host_header: names
                 .host
                 .clone()
@@ -112,21 +124,6 @@ fn tls_name(host: &Host) -> String {
     }
 }
 
-/// The host part of a Host header: without port and brackets.
-fn host_of(authority: &str) -> &str {
-    if let Some((inside, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return inside;
-    }
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
-fn same_name(a: &str, b: &str) -> bool {
-    a.trim_end_matches('.').eq_ignore_ascii_case(b.trim_end_matches('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,14 +136,14 @@ mod tests {
     fn shown(route: &Route) -> String {
         format!(
             "{}:{} {} {} {}",
-            route.dial, route.port, route.server_name, route.host_header, route.trusted_with_secrets
+            route.dial, route.port, route.tls.verify, route.host_header, route.trusted_with_secrets
         )
     }
 
     #[test]
     fn address_sni_and_host_are_kept_on_site_and_renewed_off_site() {
         let named =
-            Names { host: Some("site.example".into()), server_name: Some("site.example".into()), connect_to: None };
+            Names { host: Some("site.example".into()), server_name: Some("site.example".into()), ..Names::default() };
         let pinned = Names { connect_to: Some("203.0.113.7:8443".parse().unwrap()), ..Names::default() };
         let plain = Names::default();
         let cases = [
@@ -181,14 +178,5 @@ mod tests {
         let away = first.redirect(target("https://b.example/"), &first, &names);
         let back = away.redirect(target("https://a.example/"), &first, &names);
         assert_eq!(shown(&back), "a.example:443 a.example a.example false");
-    }
-
-    #[test]
-    fn the_port_of_a_host_header_is_no_part_of_the_tls_name() {
-        for (header, host) in
-            [("a.example:8443", "a.example"), ("a.example", "a.example"), ("[::1]:81", "::1"), ("::1", "::1")]
-        {
-            assert_eq!(host_of(header), host);
-        }
     }
 }

@@ -3,10 +3,10 @@
 use super::{Active, State, params::Params, reply, timeout};
 use crate::engine::{Limits, log_failure};
 use crate::metrics::{Row, render, to_text};
-use crate::model::{Job, Module, ModuleName, ProbeReport, Prober, Site};
+use crate::model::{Job, ModuleName, ProbeReport, Site};
 use crate::show;
 use axum::extract::{self, RawQuery};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ struct Order {
 }
 
 impl Order {
-    /// Checks in `blackbox_exporter`'s order: module, timeout, target, hostname.
+    /// Checks in `blackbox_exporter`'s order: module, timeout, target, hostname; then what the request says of the site.
     fn read(state: &State, headers: &HeaderMap, params: &Params) -> Result<Self, (StatusCode, String)> {
         let bad = |text: String| (StatusCode::BAD_REQUEST, text);
         let active = state.active();
@@ -71,7 +71,7 @@ impl Order {
         })?;
         let target = params.get("target").ok_or_else(|| bad("Target parameter is missing".into()))?;
         let hostname = params.get("hostname");
-        if let Some((configured, asked)) = configured_host(module).zip(hostname)
+        if let Some((configured, asked)) = module.prober.host_header().zip(hostname)
             && configured != asked
         {
             return Err(bad(format!(
@@ -79,7 +79,11 @@ impl Order {
                  ({asked})"
             )));
         }
-        let site = Site { hostname: hostname.map(Into::into), ..Site::default() };
+        let mut site = Site::default();
+        for key in Site::KEYS {
+            let said = params.get(key).map_or(Ok(()), |text| site.set(key, text));
+            said.map_err(|why| bad(format!("Parameter {key:?}: {why}")))?;
+        }
         let job = Job { site, ..Job::new(ModuleName::new(name), target) };
         Ok(Self { job, timeout, active: Arc::clone(&active) })
     }
@@ -88,16 +92,4 @@ impl Order {
 fn scrape_timeout(headers: &HeaderMap) -> Result<Option<&str>, String> {
     let not_text = |_| "it is not text".to_owned();
     headers.get(timeout::HEADER).map(HeaderValue::to_str).transpose().map_err(not_text)
-}
-
-/// The Host header that the module's own headers set.
-fn configured_host(module: &Module) -> Option<&str> {
-    let value = match &module.prober {
-        Prober::Http(http) => http.headers.iter().find(|(name, _)| name == header::HOST).map(|(_, value)| value),
-        Prober::WebSocket(ws) => {
-            ws.headers.iter().find(|entry| entry.name == header::HOST).and_then(|entry| entry.values.first())
-        }
-        Prober::Tls(_) | Prober::TlsScan(_) => None,
-    };
-    value.and_then(|value| value.to_str().ok())
 }

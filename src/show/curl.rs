@@ -104,7 +104,8 @@ fn number(version: TlsVersion) -> &'static str {
 /// Host header is given by hand.
 fn place_words(hop: &Hop, target: &Target) -> Vec<String> {
     let host = bracketed(&target.host().to_string());
-    let tls_name = hop.tls.as_ref().map(|tls| bracketed(&tls.server_name)).filter(|name| !name.is_empty());
+    let tls_name = hop.tls.as_ref().map(|tls| bracketed(tls.sni.as_ref().unwrap_or(&tls.server_name)));
+    let tls_name = tls_name.filter(|name| !name.is_empty());
     let sni = tls_name.filter(|name| *name != host);
     let url_host = sni.as_ref().unwrap_or(&host);
     let port = target.port();
@@ -139,18 +140,22 @@ fn s_client(report: &ProbeReport, hop: &Hop, target: &Target) -> String {
         None => format!("{}:{}", bracketed(&host), target.port()),
     };
     let name = hop.tls.as_ref().map(|tls| tls.server_name.clone()).filter(|name| !name.is_empty()).unwrap_or(host);
-    let naming = if is_name(&name) {
-        format!("-servername {0} -verify_hostname {0}", shell(&name))
+    let servername = match hop.tls.as_ref().map_or_else(|| is_name(&name).then_some(&name), |tls| tls.sni.as_ref()) {
+        Some(sni) => format!("-servername {}", shell(sni)),
+        None => "-noservername".to_owned(),
+    };
+    let verify = if is_name(&name) {
+        format!("-verify_hostname {}", shell(&name))
     } else {
         let ip = name.split('%').next().unwrap_or(&name); // without its zone
-        format!("-noservername -verify_ip {}", shell(ip))
+        format!("-verify_ip {}", shell(ip))
     };
     let first = match report.module.prober.starttls() {
         Some(StartTls::Xmpp) => format!("-starttls xmpp -xmpphost {} ", shell(&name)),
         Some(protocol) => format!("-starttls {protocol} "), // openssl uses the same words
         None => String::new(),
     };
-    format!("openssl s_client {first}-connect {} {naming} -showcerts </dev/null", shell(&to))
+    format!("openssl s_client {first}-connect {} {servername} {verify} -showcerts </dev/null", shell(&to))
 }
 
 fn is_name(host: &str) -> bool {
@@ -187,7 +192,7 @@ mod tests {
     fn a_different_sni_becomes_the_url_and_host_is_given_by_hand() {
         let mut report = fixture::success();
         let hop = &mut report.hops[0];
-        hop.tls.as_mut().unwrap().server_name = "edge.example".into();
+        hop.tls.as_mut().unwrap().sni = Some("edge.example".into());
         hop.peer = Some("[2001:db8::1]:443".parse().unwrap());
         let line = curl(&report).unwrap();
         assert_eq!(
@@ -223,7 +228,7 @@ mod tests {
         let hop = &mut report.hops[0];
         hop.url = "wss://h.example:8443/chat".into();
         hop.host_header = "h.example:8443".into();
-        hop.tls.as_mut().unwrap().server_name = "h.example".into();
+        hop.tls.as_mut().unwrap().sni = Some("h.example".into());
         hop.peer = Some("192.0.2.7:8443".parse().unwrap());
         let line = curl(&report).unwrap();
         assert!(line.contains("-H 'Upgrade: websocket'"), "{line}");

@@ -132,11 +132,14 @@ impl Story {
 /// What happened, in order. Facts are at info; announcements and passed checks at debug.
 fn story(report: &ProbeReport) -> Vec<Line> {
     let mut story = Story { lines: Vec::new(), now: report.started };
+    let site = report.site();
     story.say(Level::INFO, "Beginning probe", |line| {
         line.with("prober", report.module.prober.kind())
             .with("timeout_seconds", report.timeout.as_secs_f64())
-            .with_some("hostname", report.job.site.hostname.as_deref())
-            .with_some("connect_to", report.job.site.connect_to.as_ref())
+            .with_some("hostname", site.hostname.as_deref())
+            .with_some("connect_to", site.connect_to.as_ref())
+            .with_some("sni", site.sni.as_ref())
+            .with_some("verify_name", site.verify_name.as_deref())
     });
     if let Some(first) = &report.retried_after {
         story.say(Level::WARN, "First attempt failed, trying again", |line| {
@@ -147,6 +150,9 @@ fn story(report: &ProbeReport) -> Vec<Line> {
     }
     for hop in &report.hops {
         tell_hop(&mut story, report, hop);
+    }
+    if let Some(hint) = names::hint(report) {
+        story.say(Level::WARN, "Hint", |line| line.with("hint", hint));
     }
     story.now = report.started + report.elapsed;
     let seconds = report.elapsed.as_secs_f64();

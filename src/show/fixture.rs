@@ -61,7 +61,7 @@ pub(super) fn hop() -> Hop {
 fn tls() -> TlsFacts {
     TlsFacts {
         server_name: "www.example.com".into(),
-        sni_sent: true,
+        sni: Some("www.example.com".into()),
         completed: true,
         version: Some(TlsVersion::Tls13),
         cipher: Some("TLS_AES_128_GCM_SHA256".into()),

@@ -22,6 +22,9 @@ pub fn human(report: &ProbeReport) -> String {
     if let Some(advice) = remedy(report) {
         out.field("do", &advice);
     }
+    if let Some(hint) = names::hint(report) {
+        out.field("hint", &hint);
+    }
     attempts(&mut out, report);
     for (index, hop) in report.hops.iter().enumerate() {
         let failed = report.failure.as_ref().filter(|_| index + 1 == report.hops.len());

@@ -1,9 +1,9 @@
 //! The whole report as JSON with stable keys: seconds and Unix times as numbers, absent facts as null, no secrets.
 
-use super::{chain, curl, remedy, scan, unix_seconds};
+use super::{chain, curl, names, remedy, scan, unix_seconds};
 use crate::model::{
-    Certificate, ChainNotes, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, TlsFacts,
-    Verdict, WebSocketFacts,
+    Certificate, ChainNotes, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, Site,
+    TlsFacts, Verdict, WebSocketFacts,
 };
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -15,11 +15,11 @@ pub fn json(report: &ProbeReport) -> Value {
         "module": report.module.name.as_str(),
         "prober": report.module.prober.kind().to_string(),
         "starttls": report.module.prober.starttls().map(|protocol| protocol.to_string()),
-        "hostname": report.job.site.hostname.as_deref(),
-        "connect_to": report.job.site.connect_to.as_ref().map(ToString::to_string),
+        "site": site(&report.site()),
         "success": report.is_success(),
         "failure": report.failure.as_ref().map(failure),
         "remedy": remedy(report),
+        "hint": names::hint(report),
         "attempts": report.attempts,
         "first_attempt_failure": report.first_failure().map(failure),
         "started": unix_seconds(report.started),
@@ -29,6 +29,15 @@ pub fn json(report: &ProbeReport) -> Value {
         "redirects": report.redirects(),
         "hops": report.hops.iter().map(hop).collect::<Vec<_>>(),
         "repeat_with": curl(report),
+    })
+}
+
+fn site(site: &Site) -> Value {
+    json!({
+        "hostname": site.hostname.as_deref(),
+        "connect_to": site.connect_to.as_ref().map(ToString::to_string),
+        "sni": site.sni.as_ref().map(ToString::to_string),
+        "verify_name": site.verify_name.as_deref(),
     })
 }
 
@@ -62,7 +71,7 @@ fn hop(hop: &Hop) -> Value {
 fn tls(tls: &TlsFacts) -> Value {
     json!({
         "server_name": tls.server_name,
-        "sni_sent": tls.sni_sent,
+        "sni": tls.sni,
         "completed": tls.completed,
         "version": tls.version.map(|version| version.to_string()),
         "cipher": tls.cipher,

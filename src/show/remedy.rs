@@ -1,7 +1,7 @@
 //! What to do about a failure: one sentence or two per reason, with the names and dates of this very report.
 
 use super::{chain, names, text::visible, time::unix_seconds, time::utc};
-use crate::model::{Certificate, Failure, Hop, Host, ProbeReport, Reason, TlsFacts, issuers};
+use crate::model::{Certificate, Failure, NameClash, ProbeReport, Reason, TlsFacts, issuers};
 
 /// What a person can do about the failure; `None` when there is none.
 pub fn remedy(report: &ProbeReport) -> Option<String> {
@@ -71,19 +71,16 @@ fn answer_remedy(report: &ProbeReport, failure: &Failure) -> Option<String> {
     let hop = report.last_hop()?;
     let clashes = names::clashes(report, hop).join("; ");
     Some(match failure.reason {
+        Reason::Status | Reason::UpgradeRefused if hop.refused_for_names().is_some() => match hop.name_clash() {
+            Some(NameClash::Nameless { .. }) => {
+                "probe the site's name and give the address as connect_to, or name the site with hostname".into()
+            }
+            _ => "make SNI and Host name one site, with hostname or sni".into(),
+        },
         Reason::Status => {
             let status = report.http()?.status;
             match status {
-                400 | 403 | 404 | 421 | 503 if names_no_site(report, hop) => {
-                    "the URL has an address, so neither SNI nor Host says which site is meant: probe the site's name and \
-                     give the address with connect_to, or name the site with the parameter `hostname`"
-                        .into()
-                }
-                400 | 403 | 404 | 421 | 503 if !clashes.is_empty() => format!(
-                    "the server may refuse because the names disagree: {clashes}; make them agree (parameter `hostname`, \
-                     the module's Host header or tls_config.server_name)"
-                ),
-                300..400 => "let the module follow redirects, probe the address it points to, or list the status in \
+                300..=399 => "let the module follow redirects, probe the address it points to, or list the status in \
                              valid_status_codes"
                     .into(),
                 401 | 407 => "give the module credentials (basic_auth or authorization)".into(),
@@ -99,13 +96,6 @@ fn answer_remedy(report: &ProbeReport, failure: &Failure) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-/// Whether only an address was told to the server: a CDN edge serves many sites and refuses to guess.
-fn names_no_site(report: &ProbeReport, hop: &Hop) -> bool {
-    let by_address = names::target_of(report, hop).is_some_and(|target| matches!(target.host(), Host::Ip(_)));
-    let sni_sent = hop.tls.as_ref().is_some_and(|tls| tls.sni_sent);
-    by_address && !sni_sent && names::clashes(report, hop).is_empty()
 }
 
 fn plain_remedy(reason: Reason) -> &'static str {
@@ -219,9 +209,9 @@ mod tests {
         hop.url = "https://192.0.2.7/".into();
         hop.host_header = "192.0.2.7".into();
         let tls = hop.tls.as_mut().unwrap();
-        (tls.server_name, tls.sni_sent) = ("192.0.2.7".into(), false);
+        (tls.server_name, tls.sni) = ("192.0.2.7".into(), None);
         let advice = remedy(&report).unwrap();
-        assert!(advice.contains("connect_to") && advice.contains("`hostname`"), "{advice}");
+        assert!(advice.contains("connect_to") && advice.contains("hostname"), "{advice}");
     }
 
     #[test]
@@ -229,7 +219,11 @@ mod tests {
         let mut report = fixture::failed(Phase::Processing, Reason::Status);
         report.hops[0].http.as_mut().unwrap().status = 403;
         report.hops[0].host_header = "other.example".into();
-        let advice = remedy(&report).unwrap();
-        assert!(advice.contains("the TLS name is www.example.com, the Host header says other.example"), "{advice}");
+        let (advice, hint) = (remedy(&report).unwrap(), names::hint(&report).unwrap());
+        assert!(advice.contains("SNI and Host"), "{advice}");
+        assert!(
+            hint.contains("403") && hint.contains("the SNI is www.example.com, the Host header says other.example"),
+            "{hint}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Address, SNI and Host are three things, on every hop; and credentials stay where they belong.
 
-use crate::world::{Prober, assert_verdict, demo_config, http_module, page_of, plain_job, site};
+use crate::world::{Exporter, Prober, assert_verdict, demo_config, http_module, page_of, plain_job, site, until};
 use ::http::{StatusCode, header};
 use edgeprobe::{
     lab::{
@@ -10,6 +10,7 @@ use edgeprobe::{
         tls::{ServerTls, Tls},
     },
     model::{Job, Site},
+    show,
 };
 use std::sync::{Arc, OnceLock};
 use tokio::task::JoinSet;
@@ -74,6 +75,115 @@ async fn connecting_elsewhere_keeps_sni_and_host() {
         assert_eq!(report.hops[0].peer.unwrap().port().to_string(), port);
     }
     assert_eq!(shown(&lab.requests("wss-ping")), [("wss-ping.localhost", "wss-ping.localhost")]);
+}
+
+/// A server whose certificate is for `a.localhost` and 127.0.0.1, and which answers whatever it is called.
+async fn named_a(ca: &Authority) -> Listener {
+    let tls = ServerTls::new(ca, Tls::new(Cert::Good), &["a.localhost".to_owned()]);
+    http::serve(Some(tls), hello).await.unwrap()
+}
+
+/// What to dial, what to send as SNI, what to verify and what to say as Host, each set apart from the others.
+#[tokio::test]
+async fn sni_verified_name_and_host_are_set_apart() {
+    let ca = Authority::new();
+    let server = named_a(&ca).await;
+    let port = server.address().port();
+    let prober = Prober::new(&http_module(&ca, "3s", ""));
+    let (by_name, by_address) = (format!("https://a.localhost:{port}/"), format!("https://127.0.0.1:{port}/"));
+    let cases = [
+        (&by_name, "", ("a.localhost", "a.localhost"), "success"),
+        (&by_name, "sni=b.localhost", ("", ""), "tls/cert_wrong_name"),
+        (&by_name, "sni=b.localhost&verify_name=a.localhost", ("b.localhost", "a.localhost"), "success"),
+        (&by_name, "sni=none", ("-", "a.localhost"), "success"),
+        (&by_name, "hostname=b.localhost:1&verify_name=a.localhost", ("b.localhost", "b.localhost"), "success"),
+        (&by_name, "hostname=b.localhost&sni=a.localhost", ("a.localhost", "b.localhost"), "success"),
+        (&by_address, "", ("-", "127.0.0.1"), "success"),
+        (&by_address, "sni=a.localhost", ("a.localhost", "127.0.0.1"), "success"),
+        (&by_address, "verify_name=a.localhost", ("-", "127.0.0.1"), "success"),
+        (&by_address, "hostname=a.localhost&sni=none", ("-", "a.localhost"), "success"),
+        (&by_address, "sni=a.localhost&verify_name=c.localhost", ("", ""), "tls/cert_wrong_name"),
+        (&by_name, "sni=b.localhost&verify_name=127.0.0.1", ("b.localhost", "a.localhost"), "success"),
+    ];
+    for (target, said, expected, verdict) in cases {
+        let before = server.log().requests().len();
+        let mut site = Site::default();
+        for (key, text) in said.split('&').filter_map(|pair| pair.split_once('=')) {
+            site.set(key, text).unwrap();
+        }
+        let report = prober.run(&Job { site, ..plain_job("m", target) }).await;
+        assert_eq!(super::world::verdict(&report), verdict, "{target} {said}");
+        let seen = server.log().requests();
+        let expected: &[_] = if verdict == "success" { &[expected] } else { &[] };
+        assert_eq!(shown(&seen[before..]), expected, "{target} {said}");
+    }
+}
+
+/// What is said later wins: the module, then the job, then the target's labels, as Prometheus would send them.
+#[tokio::test]
+async fn modules_jobs_and_labels_say_how_to_probe_and_the_request_has_the_last_word() {
+    let ca = Authority::new();
+    let server = named_a(&ca).await;
+    let address = server.address();
+    let yaml = http_module(&ca, "3s", "").replace("m: {", "m: {hostname: module.localhost, verify_name: 127.0.0.1, ")
+        + &format!(
+            "\njobs:\n- {{job_name: plain, modules: [m], interval: 5s, static_configs: [{{targets: ['https://{address}/plain']}}]}}\n\
+             - job_name: named\n  modules: [m]\n  interval: 5s\n  hostname: job.localhost\n  static_configs:\n\
+             \x20 - targets: ['https://{address}/job']\n\
+             \x20 - targets: ['https://nowhere.invalid/label']\n    labels: {{__param_hostname: label.localhost, __param_connect_to: '{address}', team: web}}\n"
+        );
+    let exporter = Exporter::start(&yaml).await;
+    let probed = |path: &str| server.log().requests().iter().any(|seen| seen.path == path);
+    until("all are probed", async || ["/plain", "/job", "/label"].into_iter().all(probed)).await;
+    exporter
+        .probe("m", &format!("https://{address}/request"), "&hostname=request.localhost&sni=module.localhost")
+        .await;
+    let seen = server.log().requests();
+    let of = |path: &str| shown(std::slice::from_ref(seen.iter().find(|seen| seen.path == path).unwrap()))[0];
+    assert_eq!(of("/plain"), ("module.localhost", "module.localhost"));
+    assert_eq!(of("/job"), ("job.localhost", "job.localhost"));
+    assert_eq!(of("/label"), ("label.localhost", "label.localhost"));
+    assert_eq!(of("/request"), ("module.localhost", "request.localhost"));
+    until("the labels' series is there", async || {
+        let page = exporter.metrics().await;
+        page.says("probe_success", &[("instance", "https://nowhere.invalid/label"), ("team", "web")], 1.0)
+    })
+    .await;
+    let page = exporter.metrics().await;
+    assert!(page.samples.iter().all(|sample| sample.label("__param_hostname").is_empty()));
+}
+
+/// The founding case: an edge refuses names that do not fit together, and the report says that they do not.
+#[tokio::test]
+async fn a_refusal_for_the_names_is_told_as_one() {
+    let lab = Lab::start().await.unwrap();
+    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let by_address = &lab.endpoint("cdn-edge-by-address").url;
+    let name = "cdn-edge.localhost";
+    for (said, verdict, hint) in [
+        (vec![("hostname", name)], "success", None),
+        (
+            vec![("sni", name)],
+            "processing/status",
+            Some("the SNI is cdn-edge.localhost, the Host header says 127.0.0.1"),
+        ),
+        (
+            vec![("hostname", name), ("sni", "none")],
+            "processing/status",
+            Some("no SNI was sent, the Host header says cdn-edge.localhost"),
+        ),
+        (vec![], "processing/status", Some("all the server was told is the address 127.0.0.1")),
+    ] {
+        let mut site = Site::default();
+        said.iter().for_each(|(key, text)| site.set(key, text).unwrap());
+        let report = prober.run(&Job { site, ..plain_job("https", by_address) }).await;
+        assert_verdict(&report, verdict);
+        let mismatch = if hint.is_some() { 1.0 } else { 0.0 };
+        assert!(page_of(&report).says("probe_tls_sni_host_mismatch", &[], mismatch), "{said:?}");
+        let shown = show::human(&report);
+        assert_eq!(shown.contains("hint"), hint.is_some(), "{shown}");
+        assert!(hint.is_none_or(|hint| shown.contains(hint)), "{shown}");
+    }
 }
 
 /// Each hop has its own name in SNI and Host (`blackbox_exporter` #237, #245, #275, #511, #525, #618, #746).

@@ -3,6 +3,7 @@
 use super::super::error::{At, Findings, Wrong, nearest, wrong};
 use super::super::raw::{RawJob, RawRetry, RawStatic};
 use super::super::show;
+use super::site::{PARAMETERS, set, site};
 use super::{Outline, duration_or, each, later, no_duplicates};
 use crate::model::{ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Retry, Series, SeriesKey, Site, Target};
 use std::{
@@ -10,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+/// The label of a target that names its module, in place of the job's.
+const MODULE_PARAMETER: &str = "__param_module";
 const DEFAULT_INTERVAL: &str = "30s";
 /// Targets are not hammered, and a tick stays far above the scheduler's own cost.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,15 +55,26 @@ struct Plan<'a> {
     modules: Vec<(&'a str, ProberKind)>,
     interval: Duration,
     retry: Retry,
+    site: Site,
     edges: Vec<Option<ConnectTo>>,
     statics: &'a [RawStatic],
 }
 
-/// A target and the labels of its block.
+/// A target, and what the labels of its block make of it.
 #[derive(Clone, Copy)]
 struct Aim<'a> {
     target: &'a str,
-    labels: &'a [(String, String)],
+    block: &'a Block<'a>,
+}
+
+/// What a block of targets says of them all.
+struct Block<'a> {
+    /// The labels of its series.
+    labels: Vec<(String, String)>,
+    /// Over what the job says.
+    site: Site,
+    /// In place of the job's.
+    modules: Option<Vec<(&'a str, ProberKind)>>,
 }
 
 fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
@@ -72,6 +86,9 @@ fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
     }
     let retry = retry(raw.retry.get_or_insert_default(), &at.key("retry"), jobs.findings);
     let edges = edges(raw, at, jobs.findings);
+    let keys =
+        [("hostname", raw.hostname.as_ref()), ("sni", raw.sni.as_ref()), ("verify_name", raw.verify_name.as_ref())];
+    let site = site(&keys, at, jobs.findings);
     check_modules(raw, at, interval, jobs);
     check_has_targets(raw, at, jobs.findings);
     Plan {
@@ -79,6 +96,7 @@ fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
         modules: usable_modules(raw, jobs.modules),
         interval: interval.unwrap_or_default(),
         retry,
+        site,
         edges,
         statics: raw.static_configs.as_deref().unwrap_or_default(),
     }
@@ -149,18 +167,24 @@ fn check_modules(raw: &RawJob, at: &At, interval: Option<Duration>, jobs: &mut J
     }
     no_duplicates(jobs.findings, &at, names);
     for (i, name) in names.iter().enumerate() {
-        let Some(outline) = jobs.modules.get(name) else {
-            jobs.findings.add(&at.index(i), unknown_module(name, jobs.modules));
-            continue;
-        };
-        if let (Some(timeout), Some(interval)) = (outline.timeout, interval)
-            && timeout > interval
-        {
+        jobs.findings.take(&at.index(i), usable(name, interval, jobs.modules));
+    }
+}
+
+/// The module of this name, if a job of this interval can use it.
+fn usable<'a>(
+    name: &str,
+    interval: Option<Duration>,
+    modules: &'a BTreeMap<String, Outline>,
+) -> Result<&'a Outline, Wrong> {
+    let outline = modules.get(name).ok_or_else(|| unknown_module(name, modules))?;
+    match (outline.timeout, interval) {
+        (Some(timeout), Some(interval)) if timeout > interval => {
             let problem =
                 format!("the timeout of `{name}`, {timeout:?}, is longer than the job's interval, {interval:?}");
-            jobs.findings
-                .add(&at.index(i), wrong(problem, "raise the job's `interval` or lower the module's `timeout`"));
+            Err(wrong(problem, "raise the job's `interval` or lower the module's `timeout`"))
         }
+        _ => Ok(outline),
     }
 }
 
@@ -178,19 +202,20 @@ impl Plan<'_> {
     fn add_to(&self, jobs: &mut Jobs<'_>, at: &At) {
         for (i, block) in self.statics.iter().enumerate() {
             let at = at.key("static_configs").index(i);
-            let labels = labels(block, &at.key("labels"), jobs.findings);
+            let said = labels(block, &at.key("labels"), (self.interval, jobs));
             for (j, target) in block.targets.iter().flatten().enumerate() {
-                self.add_target(jobs, &at.key("targets").index(j), Aim { target, labels: &labels });
+                self.add_target(jobs, &at.key("targets").index(j), Aim { target, block: &said });
             }
         }
     }
 
     fn add_target(&self, jobs: &mut Jobs<'_>, at: &At, aim: Aim<'_>) {
-        for &(module, kind) in &self.modules {
+        let listed = aim.block.site.connect_to.is_none().then_some(&self.edges);
+        for &(module, kind) in aim.block.modules.as_ref().unwrap_or(&self.modules) {
             if jobs.findings.take(at, check_target(aim.target, kind, module)).is_none() {
                 continue;
             }
-            for edge in &self.edges {
+            for edge in listed.unwrap_or(&vec![None]) {
                 let series = self.series(module, edge.as_ref(), aim);
                 if let Some(first) = jobs.places.get(&series.key) {
                     jobs.findings.add(at, duplicate(aim.target, module, first));
@@ -206,8 +231,8 @@ impl Plan<'_> {
         let own = [("job", self.name), ("instance", aim.target), ("module", module)];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let edge_label = edge.map(|edge| ("edge".to_owned(), edge.to_string()));
-        let key = own.into_iter().chain(edge_label).chain(aim.labels.iter().cloned()).collect();
-        let site = Site { connect_to: edge.cloned(), ..Site::default() };
+        let key = own.into_iter().chain(edge_label).chain(aim.block.labels.iter().cloned()).collect();
+        let site = aim.block.site.or(&Site { connect_to: edge.cloned(), ..self.site.clone() });
         let job = Job { site, retry: self.retry, ..Job::new(ModuleName::new(module), aim.target) };
         Series { key: SeriesKey(key), job, interval: self.interval }
     }
@@ -235,11 +260,24 @@ fn duplicate(target: &str, module: &str, first: &At) -> Wrong {
     wrong(problem, "remove one of the two, or give them different labels")
 }
 
-fn labels(block: &RawStatic, at: &At, findings: &mut Findings) -> Vec<(String, String)> {
-    for name in block.labels.iter().flat_map(BTreeMap::keys) {
-        findings.take(&at.key(name), check_label(name));
+/// Sorts a block's labels: those that Prometheus would turn into parameters of a request say how to probe, as they would
+/// there; the others are labels of the series.
+fn labels<'a>(block: &'a RawStatic, at: &At, (interval, jobs): (Duration, &mut Jobs<'_>)) -> Block<'a> {
+    let mut said = Block { labels: Vec::new(), site: Site::default(), modules: None };
+    for (name, value) in block.labels.iter().flatten() {
+        let at = at.key(name);
+        if name == MODULE_PARAMETER {
+            let outline = jobs.findings.take(&at, usable(value, Some(interval), jobs.modules));
+            let kind = outline.and_then(|outline| outline.kind);
+            said.modules = Some(kind.map(|kind| (value.as_str(), kind)).into_iter().collect());
+        } else if let Some((_, key)) = PARAMETERS.iter().find(|(label, _)| label == name) {
+            jobs.findings.take(&at, set(&mut said.site, key, value));
+        } else {
+            jobs.findings.take(&at, check_label(name));
+            said.labels.push((name.clone(), value.clone()));
+        }
     }
-    block.labels.clone().unwrap_or_default().into_iter().collect()
+    said
 }
 
 fn check_label(name: &str) -> Result<(), Wrong> {
@@ -252,9 +290,11 @@ fn check_label(name: &str) -> Result<(), Wrong> {
         ));
     }
     if name.starts_with("__") {
+        let known: Vec<&str> = PARAMETERS.iter().map(|(label, _)| *label).chain([MODULE_PARAMETER]).collect();
+        let problem = format!("`{name}` starts with two underscores, as no label of a series does");
         return Err(wrong(
-            format!("`{name}` is Prometheus's own: it starts with two underscores"),
-            "choose another name",
+            problem,
+            format!("choose another name, or one that says how to probe: {}", known.join(", ")),
         ));
     }
     if RESERVED_LABELS.contains(&name) {

@@ -8,6 +8,7 @@ mod client;
 mod http;
 mod job;
 mod revocation;
+mod site;
 mod tls;
 mod tls_scan;
 mod web;
@@ -55,11 +56,22 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
     let ip_protocol = findings.take(&at.key("ip_protocol"), value::ip_protocol(protocol)).unwrap_or_default();
     let prober = prober(raw, &at, findings);
     let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout };
+    let keys = [
+        ("hostname", raw.hostname.as_ref()),
+        ("connect_to", raw.connect_to.as_ref()),
+        ("sni", raw.sni.as_ref()),
+        ("verify_name", raw.verify_name.as_ref()),
+    ];
+    let site = site::site(&keys, &at, findings);
     let module = prober.map(|prober| Module {
         timeout,
+        site,
         ip_protocol,
         ..Module::new(ModuleName::new(name), prober, show::yaml(raw))
     });
+    if let Some(module) = &module {
+        findings.take(&at.key("hostname"), site::check_host(module));
+    }
     (outline, module)
 }
 

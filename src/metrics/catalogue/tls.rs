@@ -12,6 +12,13 @@ pub(super) const PROBER: &[Metric] =
 
 pub(super) const FACTS: &[Metric] = &[
     Metric::gauge(
+        "probe_tls_sni_host_mismatch",
+        "Whether the server answered 403, 404 or 421 while SNI and Host did not name one site",
+        Probe(|report, out| out.put_known(sni_host_mismatch(report))),
+    )
+    .note("They name different sites, there was no SNI, or both have only an address")
+    .absent("no response came over TLS"),
+    Metric::gauge(
         "probe_ssl_earliest_cert_expiry",
         "Returns last SSL chain expiry in unixtime",
         Probe(earliest_expiry),
@@ -240,6 +247,11 @@ const NO_HANDSHAKE: &str = "no handshake was begun; a scan completes none";
 const NOT_NEGOTIATED: &str = "the handshake did not get that far";
 const NO_CERTIFICATE: &str = "the server sent no certificate";
 const NO_RESPONSE: &str = "no OCSP response came, stapled or from the responder";
+
+fn sni_host_mismatch(report: &ProbeReport) -> Option<bool> {
+    let hop = report.last_hop().filter(|hop| hop.tls.is_some() && hop.http.is_some())?;
+    Some(hop.refused_for_names().is_some())
+}
 
 fn revocation(report: &ProbeReport) -> Option<&RevocationFacts> {
     report.tls().map(|tls| &tls.revocation)

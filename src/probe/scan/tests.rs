@@ -159,7 +159,7 @@ async fn certificates_of_an_old_server_are_facts_without_a_verdict() {
     let lab = Lab::start().await.unwrap();
     let report = probe(&lab.demo_config(), "scan", &lab.endpoint("scan-tls10-only").url).await;
     let tls = report.tls().unwrap();
-    assert_eq!((tls.chain.len(), tls.completed, tls.sni_sent), (2, false, true));
+    assert_eq!((tls.chain.len(), tls.completed, tls.sni.is_some()), (2, false, true));
     assert!(tls.verdict.is_none());
     assert_eq!(tls.chain[0].dns_names, ["scan-tls10-only.localhost"]);
     assert_eq!(facts(&report).chain_version, Some(TlsVersion::Tls10));
@@ -222,7 +222,7 @@ async fn connections_are_one_after_the_other_and_all_closed() {
 async fn names_that_tls_cannot_ask_for_are_refused_and_addresses_go_without() {
     let server = old::serve(EVERYTHING, Vec::new()).await.unwrap();
     let report = probe(PLAIN, "m", &server.address().to_string()).await;
-    assert!(report.is_success() && !report.tls().unwrap().sni_sent, "{:?}", report.failure);
+    assert!(report.is_success() && report.tls().unwrap().sni.is_none(), "{:?}", report.failure);
     let report = probe(PLAIN, "m", "under_score.-.localhost").await;
     let failure = report.failure.unwrap();
     assert_eq!((failure.phase, failure.reason), (Phase::Resolve, Reason::InvalidTarget));

@@ -70,7 +70,7 @@ impl Attempt {
             presented: &presented,
             facts: &certificates,
             roots: &self.witness.trust.roots,
-            name: &self.name,
+            name: &self.witness.name,
             now: chain.now,
             algorithms: chain.algorithms,
         };

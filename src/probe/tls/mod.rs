@@ -50,10 +50,20 @@ pub(super) fn certificate(der: &[u8]) -> Option<Certificate> {
 /// How long a server may take to refuse a client certificate after a TLS 1.3 handshake.
 const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
 
+/// The names of a handshake: no port, no brackets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct TlsNames {
+    /// What to send as SNI; an address stands for nothing (RFC 6066 section 3).
+    pub(super) sni: Option<String>,
+    /// The name or address that the certificate has to be for.
+    pub(super) verify: String,
+}
+
 /// One handshake: made ready, then under way, then done.
 pub(super) struct Attempt {
     config: Arc<ClientConfig>,
-    name: ServerName<'static>,
+    /// What rustls is told to connect to: it sends this as SNI. The name to verify is the witness's own.
+    peer: ServerName<'static>,
     witness: Arc<Witness>,
     traffic: Arc<Traffic>,
 }
@@ -94,7 +104,7 @@ impl Attempt {
     pub(super) async fn handshake(&self, wire: Wire, deadline: Instant) -> Result<Wire, TlsError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let wire: Wire = Box::new(Counted::new(wire, Arc::clone(&self.traffic)));
-        let outcome = connector.connect(self.name.clone(), wire).await;
+        let outcome = connector.connect(self.peer.clone(), wire).await;
         let mut stream = outcome.map_err(|error| self.handshake_failure(error))?;
         self.note(&stream);
         self.look_further(stream.get_ref().1.peer_certificates(), deadline).await;

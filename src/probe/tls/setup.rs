@@ -1,7 +1,7 @@
 //! A module's TLS settings made ready: roots parsed, client key loaded, the rustls config built once per load.
 
 use super::{
-    Attempt,
+    Attempt, TlsNames,
     files::Files,
     identity::Identity,
     memo::Memo,
@@ -16,8 +16,11 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     version,
 };
-use rustls_pki_types::ServerName;
-use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use rustls_pki_types::{InvalidDnsNameError, ServerName};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, LazyLock, Mutex, OnceLock},
+};
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
 
@@ -93,7 +96,7 @@ impl TlsSetup {
             fetch_issuers: options.fetch_missing_issuers,
             ignore_verdict: options.insecure_skip_verify,
         };
-        let placeholder = witness(&trust, None, TlsFacts::default());
+        let placeholder = witness(&trust, IpAddr::from(Ipv4Addr::UNSPECIFIED).into(), None, TlsFacts::default());
         let mut base = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_protocol_versions(&versions(options.min_version, options.max_version))
             .map_err(|error| {
@@ -111,29 +114,30 @@ impl TlsSetup {
         Ok(Self { base, trust, identity })
     }
 
-    /// Prepares one handshake that will ask for, and verify, `server_name`.
-    pub(in crate::probe) fn attempt(
-        &self,
-        server_name: &str,
-    ) -> Result<Attempt, rustls_pki_types::InvalidDnsNameError> {
-        let name = ServerName::try_from(server_name.to_owned())?;
+    /// Prepares one handshake under `names`.
+    pub(in crate::probe) fn attempt(&self, names: &TlsNames) -> Result<Attempt, InvalidDnsNameError> {
+        let name = ServerName::try_from(names.verify.clone())?;
+        let peer = names.sni.as_ref().map(|sni| ServerName::try_from(sni.clone())).transpose()?;
+        let sni = names.sni.clone().filter(|_| matches!(peer, Some(ServerName::DnsName(_))));
         let facts = TlsFacts {
-            server_name: server_name.to_owned(),
-            sni_sent: matches!(name, ServerName::DnsName(_)),
+            server_name: names.verify.clone(),
+            sni,
             client_cert_not_after: self.identity.as_ref().and_then(|identity| identity.not_after),
             ..TlsFacts::default()
         };
-        let witness = witness(&self.trust, self.identity.as_ref(), facts);
+        let witness = witness(&self.trust, name.clone(), self.identity.as_ref(), facts);
         let mut config = self.base.clone();
+        config.enable_sni = peer.is_some();
         config.dangerous().set_certificate_verifier(Arc::clone(&witness) as _);
         config.client_auth_cert_resolver = Arc::new(ClientAuth(Arc::clone(&witness)));
-        Ok(Attempt { config: Arc::new(config), name, witness, traffic: Arc::default() })
+        Ok(Attempt { config: Arc::new(config), peer: peer.unwrap_or(name), witness, traffic: Arc::default() })
     }
 }
 
-fn witness(trust: &Trusted, identity: Option<&Identity>, facts: TlsFacts) -> Arc<Witness> {
+fn witness(trust: &Trusted, name: ServerName<'static>, identity: Option<&Identity>, facts: TlsFacts) -> Arc<Witness> {
     Arc::new(Witness {
         trust: trust.clone(),
+        name,
         algorithms: PROVIDER.signature_verification_algorithms,
         identity: identity.map(|identity| Arc::clone(&identity.key)),
         seen: Mutex::new(facts),

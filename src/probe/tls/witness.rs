@@ -26,6 +26,8 @@ pub(super) const MAX_CHAIN: usize = 16;
 #[derive(Debug)]
 pub(super) struct Witness {
     pub(super) trust: Trusted,
+    /// The name to verify, which need not be the one that was sent as SNI.
+    pub(super) name: ServerName<'static>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) identity: Option<Arc<CertifiedKey>>,
     pub(super) seen: Mutex<TlsFacts>,
@@ -74,7 +76,7 @@ impl ServerCertVerifier for Witness {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
+        _sni: &ServerName<'_>,
         staple: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
@@ -83,6 +85,7 @@ impl ServerCertVerifier for Witness {
             .take(MAX_CHAIN)
             .map(|c| CertificateDer::from(c.as_ref()))
             .collect();
+        let name = &self.name;
         let key = Key::of(&presented, name);
         let known = self.trust.memo.get(key, now);
         let chain: Arc<[Certificate]> = match &known {
