@@ -172,6 +172,29 @@ mod tests {
     }
 
     #[test]
+    fn sni_and_verified_name_stay_on_the_site_too() {
+        let said = |sni: Sni, verify: Option<&str>| Names {
+            sni: Some(sni),
+            verify: verify.map(str::to_owned),
+            ..Names::default()
+        };
+        let named = said(Sni::Name("edge.example".into()), None);
+        let apart = said(Sni::Name("edge.example".into()), Some("a.example"));
+        let silent = said(Sni::Omitted, None);
+        for (names, on_site, off_site) in [
+            (&named, "edge.example edge.example", "b.example b.example"),
+            (&apart, "edge.example a.example", "b.example b.example"),
+            (&silent, "- a.example", "b.example b.example"),
+        ] {
+            let shown = |route: &Route| format!("{} {}", route.tls.sni.as_deref().unwrap_or("-"), route.tls.verify);
+            let first = Route::first(target("https://a.example/"), names);
+            assert_eq!(shown(&first), on_site);
+            assert_eq!(shown(&first.redirect(target("https://a.example/y"), &first, names)), on_site);
+            assert_eq!(shown(&first.redirect(target("https://b.example/"), &first, names)), off_site);
+        }
+    }
+
+    #[test]
     fn a_hop_that_left_the_site_never_gets_secrets_again() {
         let names = Names::default();
         let first = Route::first(target("https://a.example/"), &names);

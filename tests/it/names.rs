@@ -175,7 +175,9 @@ async fn a_refusal_for_the_names_is_told_as_one() {
         (vec![], "processing/status", Some("all the server was told is the address 127.0.0.1")),
     ] {
         let mut site = Site::default();
-        said.iter().for_each(|(key, text)| site.set(key, text).unwrap());
+        for (key, text) in &said {
+            site.set(key, text).unwrap();
+        }
         let report = prober.run(&Job { site, ..plain_job("https", by_address) }).await;
         assert_verdict(&report, verdict);
         let mismatch = if hint.is_some() { 1.0 } else { 0.0 };

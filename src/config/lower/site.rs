@@ -1,6 +1,7 @@
 //! What a module, a job or a target's labels say about the site: whom to dial, which names to show.
 
 use super::super::error::{At, Findings, Wrong, wrong};
+use super::super::show;
 use crate::model::{Module, Site, host_of, same_host};
 
 /// The labels of a target that say how to probe it; they are no labels of its series.
@@ -31,7 +32,7 @@ pub(super) fn set(site: &mut Site, key: &str, text: &str) -> Result<(), Wrong> {
         _ => "write a DNS name or an address",
     };
     site.set(key, text).map_err(|problem| match key {
-        "connect_to" => wrong(format!("`{text}` is not an address to connect to"), remedy),
+        "connect_to" => wrong(format!("`{}` is not an address to connect to", show::target(text)), remedy),
         _ => wrong(problem, remedy),
     })
 }
