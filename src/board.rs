@@ -220,6 +220,7 @@ mod tests {
             failure: failure.map(|(phase, reason)| Failure::new(phase, reason, "")),
             attempts: 1,
             retried_after: None,
+            retry_suppressed: false,
         })
     }
 

@@ -1,10 +1,13 @@
-//! Modules by name, made ready; a permit per probe; retries; one log line per attempt.
+//! Modules by name, made ready; a permit per probe; retries within a budget; one log line per attempt.
 //!
 //! In: a job and its limits. Out: a report, always. A reload builds a new engine from the old one; probes under way finish
 //! on the engine they began with.
 
+mod budget;
+
 use crate::model::{Failure, Job, Module, ModuleName, Phase, Plan, ProbeReport, Reason, Retry, TrustFacts};
 use crate::probe::{Loading, ReadyModule, key_log_of_environment, warm_up};
+use budget::Budgets;
 use futures_util::FutureExt;
 use std::{
     collections::BTreeMap,
@@ -50,6 +53,7 @@ pub struct Engine {
     loading: Loading,
     permits: Arc<Semaphore>,
     max_in_flight: usize,
+    budgets: Arc<Budgets>,
 }
 
 #[derive(Debug)]
@@ -75,12 +79,13 @@ impl Engine {
             loading: Loading { key_log, ..Loading::default() },
             permits: Arc::new(Semaphore::new(max_in_flight)),
             max_in_flight,
+            budgets: Arc::default(),
         };
         nothing.successor(plan)
     }
 
-    /// A new engine for this plan, with the permits of this one and the totals of the modules whose names stay. Every
-    /// file is read again.
+    /// A new engine for this plan, with the permits and retry budgets of this one and the totals of the modules whose names
+    /// stay. Every file is read again.
     pub fn successor(&self, plan: &Plan) -> Result<Self, Vec<SetupError>> {
         let mut loading = Loading { key_log: self.loading.key_log.clone(), ..Loading::default() };
         let (mut ready, mut errors) = (BTreeMap::new(), Vec::new());
@@ -94,7 +99,8 @@ impl Engine {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self { modules: ready, loading, permits: Arc::clone(&self.permits), max_in_flight: self.max_in_flight })
+        let (permits, budgets) = (Arc::clone(&self.permits), Arc::clone(&self.budgets));
+        Ok(Self { modules: ready, loading, permits, max_in_flight: self.max_in_flight, budgets })
     }
 
     /// The trust stores in use.
@@ -149,19 +155,27 @@ impl Engine {
             cancelled.0 = None;
             return entry.finish(entry.ready.not_run(job, failure, limits.timeout), began.elapsed());
         };
+        let destination = entry.ready.destination(job).filter(|_| job.retry.attempts > 1);
+        if let Some(destination) = &destination {
+            self.budgets.pay_in(destination, job.retry.budget_percent, began);
+        }
         let mut first: Option<ProbeReport> = None;
         for attempt in 1.. {
             let left = limits.budget.saturating_sub(began.elapsed());
             let mut report = entry.attempt(job, limits.timeout.min(left)).await;
             log_attempt(&report, attempt);
-            let pause =
-                pause(job.retry, attempt).filter(|_| report.failure.as_ref().is_some_and(|f| f.reason.is_transient()));
+            let failed_so = report.failure.as_ref().is_some_and(|failure| job.retry.is_for(failure.reason));
             let left = limits.budget.saturating_sub(began.elapsed());
             // An attempt with less than half its time would only put a timeout in the place of the real reason.
-            if let Some(pause) = pause.filter(|pause| *pause + limits.timeout / 2 <= left) {
-                first.get_or_insert(report);
-                sleep(pause).await;
-                continue;
+            let has_time = |pause: &Duration| *pause + limits.timeout / 2 <= left;
+            if let Some(pause) = pause(&job.retry, attempt).filter(|_| failed_so).filter(has_time) {
+                if destination.as_ref().is_none_or(|to| self.budgets.take(to, Instant::now())) {
+                    first.get_or_insert(report);
+                    sleep(pause).await;
+                    continue;
+                }
+                log_suppressed(job, attempt);
+                report.retry_suppressed = true;
             }
             if let Some(first) = first {
                 report.started = first.started;
@@ -203,7 +217,7 @@ impl Entry {
 
 /// The pause after a failed `attempt`, or `None` when it was the last: doubling, capped, and shortened by up to a half at
 /// random so that targets that failed together are not tried together.
-fn pause(retry: Retry, attempt: u32) -> Option<Duration> {
+fn pause(retry: &Retry, attempt: u32) -> Option<Duration> {
     if attempt >= retry.attempts {
         return None;
     }
@@ -219,6 +233,11 @@ fn log_attempt(report: &ProbeReport, attempt: u32) {
             tracing::debug!(target: PROBE_LOG, %module, %target, attempt, duration, %phase, %reason, %cause, "probe failed");
         }
     }
+}
+
+fn log_suppressed(job: &Job, attempt: u32) {
+    let (module, target) = (&job.module, job.shown_target());
+    tracing::debug!(target: PROBE_LOG, %module, %target, attempt, "retry left out: the destination had too many of late");
 }
 
 /// The one line about a failed probe.
@@ -244,18 +263,63 @@ impl Drop for CancelLog<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Prober;
+
+    /// An engine with a module `m`, and a job of it whose target never resolves; that is tried again up to four times.
+    fn hopeless() -> (Engine, Plan, Job) {
+        let name = ModuleName::new("m");
+        let module = Module::new(name.clone(), Prober::Tls(Box::default()), "");
+        let plan = Plan { modules: vec![Arc::new(module)], ..Plan::default() };
+        let engine = Engine::new(&plan, EngineOptions { max_in_flight: 1000, key_log: false }).unwrap();
+        let ms = Duration::from_millis;
+        let on = Some([Reason::NameNotFound].into());
+        let retry = Retry { attempts: 5, backoff: ms(10), max_backoff: ms(20), on, budget_percent: 10 };
+        (engine, plan, Job { retry, ..Job::new(name, "nothing.invalid") })
+    }
+
+    /// Runs `job` `times` times at once; gives the attempts of all runs, and how many runs were kept from one more.
+    async fn storm(engine: &Engine, job: &Job, times: usize) -> (usize, usize) {
+        let limits = Limits { timeout: Duration::from_secs(1), budget: Duration::from_secs(10) };
+        let reports = futures_util::future::join_all((0..times).map(|_| engine.run(job, limits))).await;
+        let attempts = reports.iter().map(|report| report.attempts as usize).sum();
+        (attempts, reports.iter().filter(|report| report.retry_suppressed).count())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_not_amplified_over_targets_jobs_and_reloads() {
+        let (engine, plan, job) = hopeless();
+        let (attempts, suppressed) = storm(&engine, &job, 200).await;
+        // A tenth of 200, and the floor of 10.
+        assert!((229..=230).contains(&attempts), "{attempts}");
+        assert!((170..=200).contains(&suppressed), "{suppressed}");
+
+        let other = Job { target: "nothing.invalid:443".into(), ..job.clone() };
+        let after_reload = engine.successor(&plan).unwrap();
+        assert_eq!(storm(&after_reload, &other, 1).await, (1, 1), "the same destination");
+        let elsewhere = Job { target: "nothing.invalid:8443".into(), ..job };
+        assert_eq!(storm(&after_reload, &elsewhere, 1).await, (5, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_listed_reasons_are_tried_again() {
+        let (engine, _, job) = hopeless();
+        for (on, attempts) in [(None, 1), (Some([Reason::Timeout].into()), 1), (job.retry.on.clone(), 5)] {
+            let retry = Retry { on, ..job.retry.clone() };
+            assert_eq!(storm(&engine, &Job { retry, ..job.clone() }, 1).await, (attempts, 0));
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_the_cap_and_end_with_the_attempts() {
         let ms = Duration::from_millis;
-        let retry = Retry { attempts: 5, backoff: ms(200), max_backoff: ms(1000) };
+        let retry = Retry { attempts: 5, backoff: ms(200), max_backoff: ms(1000), ..Retry::NONE };
         for (attempt, longest) in [(1, 200), (2, 400), (3, 800), (4, 1000)] {
             for _ in 0..100 {
-                let pause = pause(retry, attempt).unwrap();
+                let pause = pause(&retry, attempt).unwrap();
                 assert!(pause >= ms(longest) / 2 && pause <= ms(longest), "after attempt {attempt}: {pause:?}");
             }
         }
-        assert_eq!(pause(retry, 5), None);
-        assert_eq!(pause(Retry::NONE, 1), None);
+        assert_eq!(pause(&retry, 5), None);
+        assert_eq!(pause(&Retry::NONE, 1), None);
     }
 }

@@ -253,6 +253,8 @@ pub(super) struct RawRetry {
     pub(super) attempts: Option<i64>,
     pub(super) backoff: Option<String>,
     pub(super) max_backoff: Option<String>,
+    pub(super) on: Option<Vec<String>>,
+    pub(super) budget: Option<String>,
 }
 
 /// One entry of `static_configs`.

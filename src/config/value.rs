@@ -88,6 +88,12 @@ pub(super) fn size(text: &str) -> Result<Option<u64>, Wrong> {
     Ok(bytes.parse().ok().filter(|&bytes| bytes != 0))
 }
 
+/// Reads a whole number of percent, as `10%`.
+pub(super) fn percent(text: &str) -> Result<u32, Wrong> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse().ok());
+    number.ok_or_else(|| wrong(format!("`{text}` is not a percentage"), "write a whole number and `%`, such as 10%"))
+}
+
 /// Digits with at most one dot, and the rest.
 fn split_number(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -68,7 +68,7 @@ This page is generated from `src/model/failure.rs`; a test compares the two.
 
 A failed probe has exactly one phase and one reason. The same two words stand in `probe_failure_info`, in the log line, on
 the pages and in what `edgeprobe probe` prints. The list is closed: a new reason comes with a new version. A job's `retry`
-tries again only after the reasons marked so.
+tries again after the reasons marked so, or after those that its `on` lists.
 ";
 
 const REASONS_HEAD: &str = "\

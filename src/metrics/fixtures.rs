@@ -232,6 +232,7 @@ fn report(module: &str, prober: Prober, hops: Vec<Hop>) -> ProbeReport {
         failure: None,
         attempts: 1,
         retried_after: None,
+        retry_suppressed: false,
     }
 }
 

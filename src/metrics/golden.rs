@@ -95,7 +95,7 @@ fn scheduled_series_with_totals() {
     for report in [&ok, &ok, &refused, &fixtures::expired()] {
         tally.add(report);
     }
-    tally.skipped = 1;
+    (tally.skipped, tally.suppressed) = (1, 2);
     let unborn = Tally::default();
     let labels = |instance: &str, edge: Option<&str>| {
         let all = [("job", Some("cdn")), ("instance", Some(instance)), ("module", Some("https_2xx")), ("edge", edge)];

@@ -220,7 +220,7 @@ impl Reason {
         }
     }
 
-    /// Whether trying again soon may end differently, so that a job's `retry` applies.
+    /// Whether trying again soon may end differently, so that a job's `retry` applies unless it says for which reasons.
     pub fn is_transient(self) -> bool {
         matches!(
             self,

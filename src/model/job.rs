@@ -1,6 +1,6 @@
 //! One probe to run, and the series that the scheduler runs again and again.
 
-use super::{ModuleName, Site, mask_credentials};
+use super::{ModuleName, Reason, Site, mask_credentials};
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 /// Label names that a job's own labels must not use, because the exporter's metrics do.
@@ -71,8 +71,8 @@ impl fmt::Debug for Job {
     }
 }
 
-/// When a failed probe is tried again. Only transient reasons are ([`super::Reason::is_transient`]).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// When a failed probe is tried again.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Retry {
     /// Attempts in all, the first included; at least 1.
     pub attempts: u32,
@@ -80,11 +80,21 @@ pub struct Retry {
     pub backoff: Duration,
     /// The pause never exceeds this.
     pub max_backoff: Duration,
+    /// Failures of these reasons; `None` means the transient ones ([`Reason::is_transient`]).
+    pub on: Option<Arc<[Reason]>>,
+    /// Retries per hundred first attempts that this job adds to what its destinations may get.
+    pub budget_percent: u32,
 }
 
 impl Retry {
     /// One attempt: no retry.
-    pub const NONE: Self = Self { attempts: 1, backoff: Duration::ZERO, max_backoff: Duration::ZERO };
+    pub const NONE: Self =
+        Self { attempts: 1, backoff: Duration::ZERO, max_backoff: Duration::ZERO, on: None, budget_percent: 0 };
+
+    /// Whether a failure of this reason is tried again.
+    pub fn is_for(&self, reason: Reason) -> bool {
+        self.on.as_ref().map_or_else(|| reason.is_transient(), |on| on.contains(&reason))
+    }
 }
 
 /// What tells one scheduled series from another: its labels on `/metrics`, in order.

@@ -32,6 +32,8 @@ pub struct ProbeReport {
     pub attempts: u32,
     /// The verdict of the first attempt, when there was more than one.
     pub retried_after: Option<Failure>,
+    /// Whether one more attempt was due, but left out because the destination had too many retries of late.
+    pub retry_suppressed: bool,
 }
 
 impl ProbeReport {

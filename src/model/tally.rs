@@ -41,6 +41,8 @@ pub struct Tally {
     pub failures: BTreeMap<(Phase, Reason), u64>,
     /// Failed first attempts, also of runs that a retry turned into a success.
     pub first_failures: BTreeMap<(Phase, Reason), u64>,
+    /// Runs whose further attempt was left out for the sake of the destination.
+    pub suppressed: u64,
     /// Redirects received.
     pub redirects: u64,
     /// Ticks skipped because the run before was still going on, or the exporter was late.
@@ -57,6 +59,7 @@ impl Tally {
         };
         self.runs += 1;
         self.attempts += u64::from(report.attempts);
+        self.suppressed += u64::from(report.retry_suppressed);
         self.redirects += report.redirects() as u64;
         if let Some(failure) = &report.failure {
             count(&mut self.failures, failure);

@@ -21,7 +21,9 @@ mod ws;
 pub use tls::Fingerprint;
 pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
 
-use crate::model::{Auth, Body, Failure, Header, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource};
+use crate::model::{
+    Auth, Body, Failure, Header, Host, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource,
+};
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 use tls::TlsSetup;
 
@@ -81,6 +83,11 @@ impl ReadyModule {
     /// The module.
     pub(crate) fn module(&self) -> &Arc<Module> {
         &self.module
+    }
+
+    /// Whom a probe of `job` connects to first; `None` when its target cannot be read.
+    pub(crate) fn destination(&self, job: &Job) -> Option<(Host, u16)> {
+        pipeline::destination(self, job)
     }
 
     /// The report of a probe that was not run.

@@ -14,7 +14,7 @@ use super::{
     ws,
 };
 use crate::model::{
-    Failure, Hop, HttpModule, Job, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts, TlsModule,
+    Failure, Hop, Host, HttpModule, Job, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts, TlsModule,
     TlsScanModule, WebSocketFacts, WebSocketModule, mask_credentials,
 };
 use std::{
@@ -40,6 +40,13 @@ pub(super) async fn probe(ready: &ReadyModule, job: &Job, timeout: Duration) -> 
 /// The report of a probe that never began.
 pub(super) fn not_run(ready: &ReadyModule, job: &Job, failure: Failure, timeout: Duration) -> ProbeReport {
     Run::start(job.clone(), Arc::clone(&ready.module), timeout).finish(Err(failure))
+}
+
+/// Whom the first hop of `job` connects to.
+pub(super) fn destination(ready: &ReadyModule, job: &Job) -> Option<(Host, u16)> {
+    let target = target(job, &ready.module.prober).ok()?;
+    let route = Route::first(target, &Names::of(job, &ready.module));
+    Some((route.dial, route.port))
 }
 
 fn target(job: &Job, prober: &Prober) -> Result<Target, TargetError> {

@@ -39,6 +39,7 @@ impl Run {
             failure: None,
             attempts: 1,
             retried_after: None,
+            retry_suppressed: false,
         };
         Self { began, deadline: began + timeout, report }
     }

@@ -33,6 +33,7 @@ fn report(job: &Job, failure: Option<Failure>) -> Arc<ProbeReport> {
         failure,
         attempts: 1,
         retried_after: None,
+        retry_suppressed: false,
     })
 }
 

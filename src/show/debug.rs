@@ -155,6 +155,9 @@ fn story(report: &ProbeReport) -> Vec<Line> {
         story.say(Level::WARN, "Hint", |line| line.with("hint", hint));
     }
     story.now = report.started + report.elapsed;
+    if report.retry_suppressed {
+        story.say(Level::WARN, "Retry left out, the destination had too many of late", |line| line);
+    }
     let seconds = report.elapsed.as_secs_f64();
     match &report.failure {
         None => story.say(Level::INFO, "Probe succeeded", |line| line.with("duration_seconds", seconds)),

@@ -34,6 +34,7 @@ pub(super) fn report(target: &str, prober: Prober) -> ProbeReport {
         failure: None,
         attempts: 1,
         retried_after: None,
+        retry_suppressed: false,
     }
 }
 

@@ -46,6 +46,9 @@ fn attempts(out: &mut Lines, report: &ProbeReport) {
         let text = format!("{} (the first failed: {}: {})", report.attempts, first.phase, first.reason);
         out.field("attempts", &text);
     }
+    if report.retry_suppressed {
+        out.field("retry", "left out: the destination had too many of late (`retry.budget`)");
+    }
 }
 
 fn hop_page(out: &mut Lines, report: &ProbeReport, (hop, failed): (&Hop, Option<&Failure>)) {

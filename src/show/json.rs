@@ -21,6 +21,7 @@ pub fn json(report: &ProbeReport) -> Value {
         "remedy": remedy(report),
         "hint": names::hint(report),
         "attempts": report.attempts,
+        "retry_suppressed": report.retry_suppressed,
         "first_attempt_failure": report.first_failure().map(failure),
         "started": unix_seconds(report.started),
         "duration_seconds": seconds(report.elapsed),

@@ -78,11 +78,32 @@ async fn a_retry_keeps_the_first_verdict_and_the_attempts() {
     assert_eq!(page.verdict(&series), "success");
     assert!(page.says("probe_attempts", &series, 2.0));
     assert!(page.says("probe_first_attempt_success", &series, 0.0));
+    let first = [("job", "j"), ("phase", "processing"), ("reason", "broken")];
+    assert!(page.says("probe_first_attempt_failure_info", &first, 1.0), "which flapping it was");
+    assert_eq!(page.all("probe_failure_info", &series).len(), 0);
     let runs = page.value("probe_runs_total", &series);
     assert!(page.says("probe_retries_total", &series, runs));
     let broken = [("job", "j"), ("phase", "processing"), ("reason", "broken")];
     assert!(page.says("probe_first_attempt_failures_total", &broken, runs));
     assert!(page.all("probe_failures_total", &series).iter().all(|sample| sample.value < 0.5));
+    exporter.stop().await;
+}
+
+/// Many targets on one dead host: together they try little more than once each.
+#[tokio::test]
+async fn an_outage_is_not_answered_with_a_storm_of_retries() {
+    let ca = Authority::new();
+    let peer = Peer::tls(&ca, |_| async {}).await;
+    let targets: Vec<String> = (0..60).map(|n| format!("{}{n}", peer.url("https"))).collect();
+    let settings = "interval: 3s, retry: {attempts: 5, backoff: 1ms, max_backoff: 1ms}";
+    let exporter = Exporter::start(&with_job(&http_module(&ca, "1s", ""), settings, &targets)).await;
+    exporter.until_ready().await;
+    let page = exporter.metrics().await;
+    let total = |name| page.all(name, &[]).iter().map(|sample| sample.value).sum::<f64>();
+    let (runs, retries) = (total("probe_runs_total"), total("probe_retries_total"));
+    // A tenth of the runs, those under way included, and the floor, which grows back by ten a minute.
+    assert!((6.0..=(runs + 60.0) / 10.0 + 20.0).contains(&retries), "{retries} retries in {runs} runs");
+    assert!(total("probe_retries_suppressed_total") > runs / 2.0);
     exporter.stop().await;
 }
 

@@ -2,12 +2,15 @@
 
 use super::super::error::{At, Findings, Wrong, nearest, wrong};
 use super::super::raw::{RawJob, RawRetry, RawStatic};
-use super::super::show;
+use super::super::{show, value};
 use super::site::{PARAMETERS, set, site};
 use super::{Outline, duration_or, each, later, no_duplicates};
-use crate::model::{ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Retry, Series, SeriesKey, Site, Target};
+use crate::model::{
+    ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Reason, Retry, Series, SeriesKey, Site, Target,
+};
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,6 +23,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 10;
 const DEFAULT_BACKOFF: &str = "200ms";
 const DEFAULT_MAX_BACKOFF: &str = "2s";
+const DEFAULT_BUDGET: &str = "10%";
 
 /// The series of all jobs, in file order.
 pub(super) fn jobs(raw: &mut [RawJob], modules: &BTreeMap<String, Outline>, findings: &mut Findings) -> Vec<Series> {
@@ -152,10 +156,42 @@ fn retry(raw: &mut RawRetry, at: &At, findings: &mut Findings) -> Retry {
         let problem = "the first pause is longer than `max_backoff`";
         findings.add(&at.key("backoff"), wrong(problem, "raise `max_backoff` or lower it"));
     }
+    let budget = raw.budget.get_or_insert_with(|| DEFAULT_BUDGET.to_owned());
+    let budget = findings.take(&at.key("budget"), value::percent(budget));
+    let most = 100 * (MAX_ATTEMPTS - 1);
+    if budget.is_some_and(|percent| percent > most) {
+        let problem = format!("more than {most}%: no probe is tried again more than {} times", MAX_ATTEMPTS - 1);
+        findings.add(&at.key("budget"), wrong(problem, format!("write 0% to {most}%")));
+    }
     Retry {
         attempts: attempts.unwrap_or(1),
         backoff: backoff.unwrap_or_default(),
         max_backoff: max_backoff.unwrap_or_default(),
+        on: raw.on.as_ref().map(|names| reasons(names, &at.key("on"), findings)),
+        budget_percent: budget.unwrap_or_default(),
+    }
+}
+
+fn reasons(names: &Vec<String>, at: &At, findings: &mut Findings) -> Arc<[Reason]> {
+    if names.is_empty() {
+        findings.add(at, wrong("no reason at all: nothing would be tried again", "list one, or remove the key"));
+    }
+    no_duplicates(findings, at, names);
+    each(findings, at, Some(names), |name| reason(name)).into()
+}
+
+fn reason(name: &str) -> Result<Reason, Wrong> {
+    let refused = |why| wrong(format!("`{name}` is never tried again: {why}"), "remove it");
+    match Reason::ALL.iter().find(|reason| reason.as_str() == name) {
+        Some(Reason::InvalidTarget) => Err(refused("the target stays as it is")),
+        Some(Reason::Internal) => Err(refused("a retry would hide a fault of the exporter")),
+        Some(reason) => Ok(*reason),
+        None => {
+            let near = nearest(name, Reason::ALL.iter().map(|reason| reason.as_str()));
+            let remedy =
+                near.map_or_else(|| "see docs/reasons.md".to_owned(), |near| format!("did you mean `{near}`?"));
+            Err(wrong(format!("`{name}` is not a reason"), remedy))
+        }
     }
 }
 
@@ -233,7 +269,7 @@ impl Plan<'_> {
         let edge_label = edge.map(|edge| ("edge".to_owned(), edge.to_string()));
         let key = own.into_iter().chain(edge_label).chain(aim.block.labels.iter().cloned()).collect();
         let site = aim.block.site.or(&Site { connect_to: edge.cloned(), ..self.site.clone() });
-        let job = Job { site, retry: self.retry, ..Job::new(ModuleName::new(module), aim.target) };
+        let job = Job { site, retry: self.retry.clone(), ..Job::new(ModuleName::new(module), aim.target) };
         Series { key: SeriesKey(key), job, interval: self.interval }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Metric, Read::Probe};
 use crate::metrics::Samples;
-use crate::model::ProbeReport;
+use crate::model::Failure;
 use std::net::IpAddr;
 
 pub(super) const VERDICT: &[Metric] = &[
@@ -26,7 +26,7 @@ pub(super) const VERDICT: &[Metric] = &[
     Metric::gauge(
         "probe_failure_info",
         "Says in which phase and for which reason the probe failed",
-        Probe(failure_info),
+        Probe(|report, out| failure_info(report.failure.as_ref(), out)),
     )
     .labels(&["phase", "reason"])
     .absent("the probe succeeded"),
@@ -40,10 +40,18 @@ pub(super) const VERDICT: &[Metric] = &[
         "Whether the first attempt succeeded, so that no retry was needed",
         Probe(|report, out| out.put(report.first_failure().is_none())),
     ),
+    Metric::gauge(
+        "probe_first_attempt_failure_info",
+        "Says in which phase and for which reason the first attempt failed",
+        Probe(|report, out| failure_info(report.first_failure(), out)),
+    )
+    .note("The same as `probe_failure_info` when there was no retry or it changed nothing")
+    .labels(&["phase", "reason"])
+    .absent("the first attempt succeeded"),
 ];
 
-fn failure_info(report: &ProbeReport, out: &mut Samples) {
-    if let Some(failure) = &report.failure {
+fn failure_info(failure: Option<&Failure>, out: &mut Samples) {
+    if let Some(failure) = failure {
         out.info(&[failure.phase.as_str(), failure.reason.as_str()]);
     }
 }

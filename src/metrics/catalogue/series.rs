@@ -27,6 +27,12 @@ pub(super) const METRICS: &[Metric] = &[
         Series(|series, out| out.put(series.tally.attempts.saturating_sub(series.tally.runs))),
     ),
     Metric::counter(
+        "probe_retries_suppressed_total",
+        "Retries left out because their destination had too many of late",
+        Series(|series, out| out.put(series.tally.suppressed)),
+    )
+    .note("See `retry.budget`"),
+    Metric::counter(
         "probe_redirects_total",
         "Redirects received",
         Series(|series, out| out.put(series.tally.redirects)),
