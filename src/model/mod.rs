@@ -7,8 +7,10 @@ mod chain;
 mod failure;
 mod job;
 mod module;
+mod no_proxy;
 mod phase;
 mod plan;
+mod proxy;
 mod report;
 mod revocation;
 mod scan;
@@ -27,8 +29,10 @@ pub use module::{
     IpProtocol, Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource,
     TlsModule, TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
+pub use no_proxy::{NoProxy, is_loopback};
 pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;
+pub use proxy::{ProxyFacts, ProxyKind, ProxyOptions, ProxySource, ProxyUrl, authority};
 pub use report::{
     Certificate, CheckResult, HandshakeKind, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, SECURITY_HEADERS,
     TlsFacts, Verdict, WebSocketFacts,

@@ -7,6 +7,7 @@
 mod client;
 mod http;
 mod job;
+mod proxy;
 mod revocation;
 mod tls;
 mod tls_scan;
@@ -54,10 +55,12 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
     let protocol = raw.ip_protocol.get_or_insert_with(|| IpProtocol::default().to_string());
     let ip_protocol = findings.take(&at.key("ip_protocol"), value::ip_protocol(protocol)).unwrap_or_default();
     let prober = prober(raw, &at, findings);
+    let proxy = proxy::of_module(raw, &at, findings);
     let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout };
     let module = prober.map(|prober| Module {
         timeout,
         ip_protocol,
+        proxy,
         ..Module::new(ModuleName::new(name), prober, show::yaml(raw))
     });
     (outline, module)

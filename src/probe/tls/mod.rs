@@ -50,7 +50,8 @@ pub(super) fn certificate(der: &[u8]) -> Option<Certificate> {
 /// How long a server may take to refuse a client certificate after a TLS 1.3 handshake.
 const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
 
-/// One handshake: made ready, then under way, then done.
+/// One handshake: made ready, then under way, then done. Clones are the same one.
+#[derive(Clone)]
 pub(super) struct Attempt {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
