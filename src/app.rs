@@ -240,6 +240,7 @@ impl Reloader {
         let state = Arc::new(state(active, board));
         let (modules, series) = (config.plan.modules.len(), config.plan.series.len());
         tracing::info!(config = %source.name(), modules, series, "loaded the config");
+        log_proxies(&engine);
         Self { files: FileWatch::of(&engine), source, config, digest, engine, schedule, state }
     }
 
@@ -295,6 +296,7 @@ impl Reloader {
         let yaml = Arc::clone(&self.config.yaml);
         self.state.activate(Active { engine: Arc::clone(&self.engine), yaml });
         tracing::info!(config = %self.source.name(), modules, series, "reloaded the config");
+        log_proxies(&self.engine);
     }
 
     /// Takes up changed CA, certificate and key files; those before stay when the new ones are not usable.
@@ -321,6 +323,13 @@ impl Reloader {
         self.engine = Arc::new(engine);
         self.files = FileWatch::of(&self.engine);
         self.schedule.apply(&self.engine, &self.config.plan.series);
+    }
+}
+
+/// Says which proxy each module will use: one that silently is not used looks like an outage of all targets.
+fn log_proxies(engine: &Engine) {
+    for (module, [plain, encrypted]) in engine.proxies() {
+        tracing::info!(%module, %plain, %encrypted, "probes go through a proxy");
     }
 }
 

@@ -128,6 +128,11 @@ impl Engine {
         self.modules.values().map(|entry| entry.ready.module())
     }
 
+    /// The proxies of the modules that have some, without credentials: for http and ws, then for https, wss and tls.
+    pub fn proxies(&self) -> impl Iterator<Item = (&ModuleName, [String; 2])> {
+        self.modules.iter().filter_map(|(name, entry)| Some((name, entry.ready.proxies_shown()?)))
+    }
+
     /// Probes that hold a permit now.
     pub fn in_flight(&self) -> usize {
         self.max_in_flight.saturating_sub(self.permits.available_permits())

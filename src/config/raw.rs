@@ -72,13 +72,15 @@ pub(super) struct RawHttp {
     pub(super) tls_config: Option<RawTlsConfig>,
     pub(super) fail_if_body_json_matches_cel: Option<Later>,
     pub(super) fail_if_body_json_not_matches_cel: Option<Later>,
-    pub(super) skip_resolve_phase_with_proxy: Option<Later>,
+    pub(super) skip_resolve_phase_with_proxy: Option<bool>,
     pub(super) enable_http3: Option<Later>,
     pub(super) oauth2: Option<Later>,
-    pub(super) proxy_url: Option<Later>,
-    pub(super) no_proxy: Option<Later>,
-    pub(super) proxy_from_environment: Option<Later>,
-    pub(super) proxy_connect_header: Option<Later>,
+    pub(super) proxy_url: Option<String>,
+    pub(super) no_proxy: Option<String>,
+    pub(super) proxy_from_environment: Option<bool>,
+    pub(super) proxy_connect_header: Option<BTreeMap<String, Vec<Masked>>>,
+    pub(super) proxy_tls_config: Option<RawTlsConfig>,
+    pub(super) resolve_before_proxy: Option<bool>,
 }
 
 /// One entry of `http_headers`, or of a websocket module's `headers`.
@@ -137,10 +139,12 @@ pub(super) struct RawHttpConfig {
     pub(super) enable_http2: Option<Later>,
     pub(super) http_headers: Option<Later>,
     pub(super) oauth2: Option<Later>,
-    pub(super) proxy_url: Option<Later>,
-    pub(super) no_proxy: Option<Later>,
-    pub(super) proxy_from_environment: Option<Later>,
-    pub(super) proxy_connect_header: Option<Later>,
+    pub(super) proxy_url: Option<String>,
+    pub(super) no_proxy: Option<String>,
+    pub(super) proxy_from_environment: Option<bool>,
+    pub(super) proxy_connect_header: Option<BTreeMap<String, Vec<Masked>>>,
+    pub(super) proxy_tls_config: Option<RawTlsConfig>,
+    pub(super) resolve_before_proxy: Option<bool>,
 }
 
 /// The `tls` block.
@@ -152,6 +156,12 @@ pub(super) struct RawTls {
     pub(super) fail_if_expires_within: Option<String>,
     pub(super) tls_config: Option<RawTlsConfig>,
     pub(super) starttls: Option<String>,
+    pub(super) proxy_url: Option<String>,
+    pub(super) no_proxy: Option<String>,
+    pub(super) proxy_from_environment: Option<bool>,
+    pub(super) proxy_connect_header: Option<BTreeMap<String, Vec<Masked>>>,
+    pub(super) proxy_tls_config: Option<RawTlsConfig>,
+    pub(super) resolve_before_proxy: Option<bool>,
 }
 
 /// The `tls_scan` block.
@@ -167,6 +177,12 @@ pub(super) struct RawTlsScan {
     pub(super) fail_if_not_accepted: Option<Vec<String>>,
     pub(super) profile: Option<String>,
     pub(super) starttls: Option<String>,
+    pub(super) proxy_url: Option<String>,
+    pub(super) no_proxy: Option<String>,
+    pub(super) proxy_from_environment: Option<bool>,
+    pub(super) proxy_connect_header: Option<BTreeMap<String, Vec<Masked>>>,
+    pub(super) proxy_tls_config: Option<RawTlsConfig>,
+    pub(super) resolve_before_proxy: Option<bool>,
 }
 
 /// The `tls_config` block.

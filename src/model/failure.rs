@@ -59,6 +59,8 @@ pub enum Reason {
     AddressDenied,
     /// The exporter ran out of file descriptors, ports or probe slots.
     LocalLimit,
+    /// The proxy cannot be reached, or what answers there does not speak as such a proxy does.
+    ProxyUnreachable,
     /// The proxy answered the tunnel request with a refusal.
     ProxyRefused,
     /// The proxy wants credentials, or other ones.
@@ -174,7 +176,7 @@ impl Reason {
         match self {
             Self::InvalidTarget | Self::NameNotFound | Self::NoAddress | Self::ResolverFailed => Some(Phase::Resolve),
             Self::Refused | Self::Unreachable | Self::AddressDenied | Self::LocalLimit => Some(Phase::Connect),
-            Self::ProxyRefused | Self::ProxyAuthRequired => Some(Phase::Proxy),
+            Self::ProxyUnreachable | Self::ProxyRefused | Self::ProxyAuthRequired => Some(Phase::Proxy),
             Self::CertExpired
             | Self::CertNotYetValid
             | Self::CertWrongName
@@ -228,6 +230,7 @@ impl Reason {
                 | Self::Refused
                 | Self::Unreachable
                 | Self::LocalLimit
+                | Self::ProxyUnreachable
                 | Self::Closed
                 | Self::PingUnanswered
                 | Self::Timeout

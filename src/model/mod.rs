@@ -8,8 +8,10 @@ mod failure;
 mod job;
 mod module;
 mod names;
+mod no_proxy;
 mod phase;
 mod plan;
+mod proxy;
 mod report;
 mod revocation;
 mod scan;
@@ -29,8 +31,10 @@ pub use module::{
     TlsModule, TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
 pub use names::{NAME_REFUSALS, NameClash};
+pub use no_proxy::{NoProxy, is_loopback};
 pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;
+pub use proxy::{ProxyFacts, ProxyKind, ProxyOptions, ProxySource, ProxyUrl, authority};
 pub use report::{
     Certificate, CheckResult, HandshakeKind, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, SECURITY_HEADERS,
     TlsFacts, Verdict, WebSocketFacts,

@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::{RevocationPolicy, Secret, Site, TlsScanModule};
+use super::{ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method, header::HOST};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -45,6 +45,8 @@ pub struct Module {
     pub site: Site,
     /// How many of a name's addresses are dialled, and how.
     pub ip_protocol: IpProtocol,
+    /// The proxy that targets are reached through; `None` reaches them directly.
+    pub proxy: Option<ProxyOptions>,
     /// What to do.
     pub prober: Prober,
     /// The module as YAML, defaults filled in, secrets masked: for pages and debug reports.
@@ -52,13 +54,14 @@ pub struct Module {
 }
 
 impl Module {
-    /// A module without a timeout of its own that leaves everything about the site to the target.
+    /// A module without a timeout or a proxy of its own that leaves everything about the site to the target.
     pub fn new(name: ModuleName, prober: Prober, yaml: impl Into<Arc<str>>) -> Self {
         Self {
             name,
             timeout: None,
             site: Site::default(),
             ip_protocol: IpProtocol::default(),
+            proxy: None,
             prober,
             yaml: yaml.into(),
         }

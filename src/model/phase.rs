@@ -11,7 +11,7 @@ pub enum Phase {
     Resolve,
     /// Opening the TCP connection.
     Connect,
-    /// Asking a proxy for a tunnel.
+    /// Reaching a proxy, from its name to its TLS, and asking it for a tunnel.
     Proxy,
     /// The TLS handshake and the verdict on the certificate.
     Tls,

@@ -2,7 +2,7 @@
 //!
 //! Facts are stored as soon as they are known and stay whatever fails later.
 
-use super::{Failure, Job, Module, PhaseTimes, Reason, RevocationFacts, ScanFacts, Site, TlsVersion};
+use super::{Failure, Job, Module, PhaseTimes, ProxyFacts, Reason, RevocationFacts, ScanFacts, Site, TlsVersion};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -74,6 +74,11 @@ impl ProbeReport {
         self.hops.iter().rev().find_map(|hop| hop.tls.as_ref())
     }
 
+    /// The proxy that the last hop went through.
+    pub fn proxy(&self) -> Option<&ProxyFacts> {
+        self.last_hop().and_then(|hop| hop.proxy.as_deref())
+    }
+
     /// The response of the last hop.
     pub fn http(&self) -> Option<&HttpFacts> {
         self.last_hop().and_then(|hop| hop.http.as_ref())
@@ -106,8 +111,11 @@ pub struct Hop {
     pub times: PhaseTimes,
     /// The name's addresses.
     pub lookup: Option<Lookup>,
-    /// The address that was dialled (also when nobody answered there).
+    /// The address that was dialled (also when nobody answered there), or that the proxy was asked for; `None` where the
+    /// proxy was asked for a name.
     pub peer: Option<SocketAddr>,
+    /// The proxy on the way; `None` when the target was reached directly.
+    pub proxy: Option<Box<ProxyFacts>>,
     /// The handshake.
     pub tls: Option<TlsFacts>,
     /// The response.

@@ -257,7 +257,7 @@ fn bracketed(text: &str) -> Cow<'_, str> {
     if address.parse::<std::net::Ipv6Addr>().is_ok() { Cow::Owned(format!("[{text}]")) } else { Cow::Borrowed(text) }
 }
 
-fn take_credentials(url: &mut Url) -> Option<(String, Secret)> {
+pub(super) fn take_credentials(url: &mut Url) -> Option<(String, Secret)> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }

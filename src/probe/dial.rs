@@ -1,55 +1,92 @@
-//! From a route to an open wire: which address it leads to, and the connection there.
+//! From a route to an open wire: which address or which proxy it leads to, and the connection there.
 //!
 //! In: a hop's route. Out: a wire whose first byte is the target's. What was looked up and dialled is noted in the report at
 //! once.
 
 use super::{
     ReadyModule,
-    connect::{ConnectError, connect},
+    connect::connect,
+    proxy::{Errand, Proxies},
     resolve::resolve,
     route::Route,
     run::Run,
     wire::Wire,
 };
 use crate::model::{Failure, Lookup, Phase};
-use std::net::SocketAddr;
+use std::{error::Error, fmt, net::SocketAddr};
 
-/// Where a route leads: can be dialled as often as needed.
+/// Where a route leads: can be gone as often as needed.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
-    address: SocketAddr,
+pub(super) enum Way {
+    /// To this address.
+    Direct(SocketAddr),
+    /// Through a proxy.
+    Proxied(Box<Errand>),
 }
 
-/// Works out where `route` leads; looks its name up unless an earlier hop to the same site has done so.
+/// Works out where `route` leads; looks its name up unless an earlier hop to the same site has done so, or a proxy will do
+/// it.
 pub(super) async fn find(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<Way, Failure> {
+    let Some(proxy) = ready.proxies.as_ref().and_then(|proxies: &Proxies| proxies.of(&route.target)) else {
+        return look_up(run, ready, route).await.map(Way::Direct);
+    };
+    // Noted first, so that a failed lookup does not look like one on the direct way.
+    run.hop().proxy = Some(Box::new(proxy.errand(route, None, run.deadline()).facts()));
+    let address = if proxy.wants_address() { Some(look_up(run, ready, route).await?) } else { None };
+    let errand = proxy.errand(route, address, run.deadline());
+    run.hop().peer = errand.address();
+    Ok(Way::Proxied(Box::new(errand)))
+}
+
+impl Way {
+    /// Connects, as the stages that it takes.
+    pub(super) async fn open(&self, run: &mut Run) -> Result<Wire, Failure> {
+        match self {
+            Self::Direct(address) => run.phase(Phase::Connect, connect(*address)).await,
+            // Boxed, so that the direct way does not hold room for it.
+            Self::Proxied(errand) => Box::pin(errand.open(run)).await,
+        }
+    }
+
+    /// Connects once more, within a stage of the caller.
+    pub(super) async fn open_again(&self) -> Result<Wire, Box<dyn Error + Send + Sync>> {
+        match self {
+            Self::Direct(address) => Ok(connect(*address).await?),
+            Self::Proxied(errand) => Ok(Box::pin(errand.open_again()).await?),
+        }
+    }
+
+    /// The proxy that takes the request itself, where no tunnel is made.
+    pub(super) fn forwarder(self) -> Option<Errand> {
+        match self {
+            Self::Proxied(errand) if errand.forwards() => Some(*errand),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct(address) => address.fmt(f),
+            Self::Proxied(errand) => errand.fmt(f),
+        }
+    }
+}
+
+/// The address that `route` leads to.
+async fn look_up(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<SocketAddr, Failure> {
     let mut address = match route.known_address {
         Some(address) => address,
-        None => look_up(run, ready, route).await?,
+        None => ask(run, ready, route).await?,
     };
     route.known_address = Some(address);
     address.set_port(route.port);
     run.hop().peer = Some(address);
-    Ok(Way { address })
+    Ok(address)
 }
 
-impl Way {
-    /// The address that is dialled.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Connects, as the stages that it takes.
-    pub(super) async fn open(&self, run: &mut Run) -> Result<Wire, Failure> {
-        run.phase(Phase::Connect, connect(self.address)).await
-    }
-
-    /// Connects once more, within a stage of the caller.
-    pub(super) async fn open_again(&self) -> Result<Wire, ConnectError> {
-        connect(self.address).await
-    }
-}
-
-async fn look_up(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<SocketAddr, Failure> {
+async fn ask(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<SocketAddr, Failure> {
     let resolved = run.phase(Phase::Resolve, resolve(&route.dial, ready.module.prober.ip())).await;
     let took = run.hop().times.get(Phase::Resolve).unwrap_or_default();
     let (addresses, chosen) = match &resolved {

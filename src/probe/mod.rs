@@ -8,6 +8,7 @@ mod dial;
 pub(crate) mod fuzzing;
 mod http;
 mod pipeline;
+mod proxy;
 mod resolve;
 mod revocation;
 mod route;
@@ -24,6 +25,7 @@ pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
 use crate::model::{
     Auth, Body, Failure, Header, Host, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource,
 };
+use proxy::Proxies;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 use tls::TlsSetup;
 
@@ -49,6 +51,8 @@ impl fmt::Display for SetupError {
 pub(crate) struct ReadyModule {
     module: Arc<Module>,
     tls: TlsSetup,
+    /// `None` when no proxy is configured.
+    proxies: Option<Proxies>,
 }
 
 impl ReadyModule {
@@ -70,14 +74,22 @@ impl ReadyModule {
             .collect();
         let offers_http2 = matches!(&module.prober, Prober::Http(http) if http.enable_http2);
         let alpn: &[&[u8]] = if offers_http2 { &[b"h2", b"http/1.1"] } else { &[] };
-        match TlsSetup::new(&module, alpn, loading) {
-            Ok(tls) if errors.is_empty() => Ok(Self { module, tls }),
-            Ok(_) => Err(errors),
-            Err(faults) => {
-                errors.extend(faults.into_iter().map(|f| error(&format!("tls_config.{}", f.key), f.problem)));
-                Err(errors)
-            }
+        let tls = TlsSetup::new((&module.name, module.prober.tls()), alpn, loading).map_err(|faults| {
+            errors.extend(faults.into_iter().map(|f| error(&format!("tls_config.{}", f.key), f.problem)));
+        });
+        let proxies = module.proxy.as_ref().map(|options| Proxies::new(options, &module.name, loading)).transpose();
+        let proxies = proxies.map_err(|faults| {
+            errors.extend(faults.into_iter().map(|f| error(&f.key, f.problem)));
+        });
+        match (tls, proxies) {
+            (Ok(tls), Ok(proxies)) if errors.is_empty() => Ok(Self { module, tls, proxies }),
+            _ => Err(errors),
         }
+    }
+
+    /// The proxies of a module that has some, without credentials: for http and ws, then for https, wss and tls.
+    pub(crate) fn proxies_shown(&self) -> Option<[String; 2]> {
+        self.proxies.as_ref().map(Proxies::shown)
     }
 
     /// The module.

@@ -5,6 +5,7 @@
 use super::{
     ReadyModule, dial,
     http::{self, body::BodyReader, expect, request::Session},
+    proxy::{self, Errand},
     route::{Names, Route},
     run::{Run, at_most, failure},
     scan::{self, Scan},
@@ -18,6 +19,7 @@ use crate::model::{
     TlsScanModule, WebSocketFacts, WebSocketModule, mask_credentials,
 };
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -61,14 +63,18 @@ async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> 
     let prober = &ready.module.prober;
     let names = Names::of(job, &ready.module);
     let first = Route::first(target, &names);
-    // Boxed: a series' task would otherwise hold room for the largest of them while it waits for its tick.
-    match prober {
-        Prober::Http(module) => Box::pin(follow_redirects(run, ready, module, (first, names))).await,
-        Prober::WebSocket(module) => Box::pin(websocket(run, ready, module, first)).await,
-        Prober::Tls(module) => Box::pin(handshake(run, ready, module, first)).await,
-        Prober::TlsScan(module) => Box::pin(scan(run, ready, module, first)).await,
-    }
+    // Boxed: a series' task would otherwise hold room for the largest of them while it waits for its tick. And of no type
+    // of its own, or whoever spawns a probe would have the compiler look through all of it.
+    let line: Line<'_> = match prober {
+        Prober::Http(module) => Box::pin(follow_redirects(run, ready, module, (first, names))),
+        Prober::WebSocket(module) => Box::pin(websocket(run, ready, module, first)),
+        Prober::Tls(module) => Box::pin(handshake(run, ready, module, first)),
+        Prober::TlsScan(module) => Box::pin(scan(run, ready, module, first)),
+    };
+    line.await
 }
+
+type Line<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
 
 // === the stages that every prober shares ===
 
@@ -76,6 +82,8 @@ async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> 
 struct Connection {
     wire: Wire,
     tls: Option<Attempt>,
+    /// The proxy that the request itself goes to.
+    forwarder: Option<Errand>,
 }
 
 impl Connection {
@@ -86,9 +94,10 @@ impl Connection {
 
 /// Resolves, connects and, for an encrypted scheme, shakes hands, after STARTTLS where the module says so.
 async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<Connection, Failure> {
-    let mut wire = dial::find(run, ready, route).await?.open(run).await?;
+    let way = dial::find(run, ready, route).await?;
+    let mut wire = way.open(run).await?;
     if !route.target.scheme().is_tls() {
-        return Ok(Connection { wire, tls: None });
+        return Ok(Connection { wire, tls: None, forwarder: way.forwarder() });
     }
     let attempt = ready.tls.attempt(&route.tls).map_err(|_| unusable_name(route))?;
     if let Some(protocol) = ready.module.prober.starttls() {
@@ -96,7 +105,7 @@ async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<C
     }
     let outcome = run.phase(Phase::Tls, attempt.handshake(wire, run.deadline())).await;
     run.hop().tls = Some(attempt.facts());
-    Ok(Connection { wire: outcome?, tls: Some(attempt) })
+    Ok(Connection { wire: outcome?, tls: Some(attempt), forwarder: None })
 }
 
 fn unusable_name(route: &Route) -> Failure {
@@ -158,9 +167,12 @@ async fn answer(
     connection: Connection,
 ) -> Result<http::Exchange, Failure> {
     let http2 = connection.speaks_http2();
-    let Connection { wire, tls } = connection;
+    let Connection { wire, tls, forwarder } = connection;
     let exchange = async {
-        let request = session.request(route, http2).await?;
+        let mut request = session.request(route, http2).await?;
+        if let Some(proxy) = &forwarder {
+            proxy.address_request(&mut request).await?;
+        }
         http::exchange(wire, http2, request).await
     };
     let outcome = run.phase(Phase::Processing, exchange).await;
@@ -172,7 +184,7 @@ async fn answer(
 /// Reads the final response's body and judges everything. The first fault in blackbox's order is the failure; the facts of
 /// what comes after it are gathered all the same.
 async fn judge(run: &mut Run, module: &HttpModule, route: &Route, mut answer: http::Exchange) -> Result<(), Failure> {
-    let head = expect::head(module, &answer.head);
+    let head = expect::head(module, &answer.head).map_err(|failed| proxy::or_refusal(failed, run.hop(), &answer.head));
     let keep = expect::looks_at_body(module);
     let mut reader = BodyReader::new(module.compression, module.body_size_limit, keep);
     let no_body = answer.head.status == 204 || answer.head.status == 304 || module.method == ::http::Method::HEAD;
@@ -195,7 +207,7 @@ async fn websocket(
 ) -> Result<(), Failure> {
     begin(run, &route, &route.host_header);
     run.hop().websocket = Some(WebSocketFacts::default());
-    let Connection { wire, tls } = open(run, ready, &mut route).await?;
+    let Connection { wire, tls, .. } = open(run, ready, &mut route).await?;
     let mut head_facts = None;
     let upgrade = async {
         let (request, accept) = ws::request(module, &route).await?;
@@ -270,10 +282,9 @@ async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, mut ro
     let sni = route.tls.sni.as_deref().map(scan::sni).transpose().map_err(|_| unusable_name(&route))?.flatten();
     let server_name = route.tls.verify.clone();
     let way = dial::find(run, ready, &mut route).await?;
-    let address = way.address();
-    let turn = at_most(run.remaining(), scan::turn(address)).await;
+    let turn = at_most(run.remaining(), scan::turn(&way.to_string())).await;
     let _turn = turn.ok_or_else(|| {
-        let words = format!("another scan of {address} was under way until the deadline");
+        let words = format!("another scan of {way} was under way until the deadline");
         Failure::new(Phase::Connect, Reason::LocalLimit, words)
     })?;
     let mut wire = way.open(run).await?;

@@ -110,8 +110,11 @@ fn plain_remedy(reason: Reason) -> &'static str {
         Reason::Unreachable => "check the route, the address family and the firewalls between here and the address",
         Reason::AddressDenied => "allow the address in the exporter's own rules, or probe another one",
         Reason::LocalLimit => "raise the exporter's limit (open files, probes in flight) or probe less at once",
-        Reason::ProxyRefused => "ask the proxy's operator to allow this destination",
-        Reason::ProxyAuthRequired => "give the module the proxy's credentials",
+        Reason::ProxyUnreachable => "check the module's proxy_url, and that the proxy runs and is what its scheme says",
+        Reason::ProxyRefused => {
+            "ask the proxy's operator to allow this destination; its status may also tell of the target"
+        }
+        Reason::ProxyAuthRequired => "give the proxy's credentials in the module's proxy_url",
         Reason::CertExpired | Reason::CertExpiresSoon => "renew the certificate",
         Reason::CertNotYetValid => "check this machine's clock, or wait until the certificate starts",
         Reason::CertWrongName => "probe a name the certificate has, or get one for this name",

@@ -109,7 +109,8 @@ pub(super) fn plain_value(name: &str, text: &str) -> Result<HeaderValue, Wrong> 
     Ok(header)
 }
 
-fn secret_value(masked: &Masked) -> Result<SecretText, Wrong> {
+/// A header's value that is typed as secret.
+pub(super) fn secret_value(masked: &Masked) -> Result<SecretText, Wrong> {
     let secret = masked.0.clone().ok_or_else(|| wrong("an empty secret", "write the value, or remove the entry"))?;
     value::header_value(secret.expose())?;
     Ok(SecretText::Inline(secret))

@@ -77,13 +77,8 @@ fn refuse_later(raw: &RawHttp, at: &At, findings: &mut Findings) {
     let keys = [
         ("fail_if_body_json_matches_cel", raw.fail_if_body_json_matches_cel),
         ("fail_if_body_json_not_matches_cel", raw.fail_if_body_json_not_matches_cel),
-        ("skip_resolve_phase_with_proxy", raw.skip_resolve_phase_with_proxy),
         ("enable_http3", raw.enable_http3),
         ("oauth2", raw.oauth2),
-        ("proxy_url", raw.proxy_url),
-        ("no_proxy", raw.no_proxy),
-        ("proxy_from_environment", raw.proxy_from_environment),
-        ("proxy_connect_header", raw.proxy_connect_header),
     ];
     later(findings, at, &keys);
 }

@@ -7,6 +7,7 @@
 mod client;
 mod http;
 mod job;
+mod proxy;
 mod revocation;
 mod site;
 mod tls;
@@ -55,6 +56,7 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
     let protocol = raw.ip_protocol.get_or_insert_with(|| IpProtocol::default().to_string());
     let ip_protocol = findings.take(&at.key("ip_protocol"), value::ip_protocol(protocol)).unwrap_or_default();
     let prober = prober(raw, &at, findings);
+    let proxy = proxy::of_module(raw, &at, findings);
     let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout };
     let keys = [
         ("hostname", raw.hostname.as_ref()),
@@ -67,6 +69,7 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
         timeout,
         site,
         ip_protocol,
+        proxy,
         ..Module::new(ModuleName::new(name), prober, show::yaml(raw))
     });
     if let Some(module) = &module {

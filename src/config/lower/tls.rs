@@ -20,14 +20,17 @@ pub(super) fn block(raw: &mut RawTls, at: &At, findings: &mut Findings) -> TlsMo
 
 /// The `tls_config` block of the block at `at`.
 pub(super) fn options(raw: Option<&RawTlsConfig>, at: &At, findings: &mut Findings) -> TlsOptions {
+    raw.map(|raw| config(raw, &at.key("tls_config"), findings)).unwrap_or_default()
+}
+
+/// A block of TLS settings at `at`.
+pub(super) fn config(raw: &RawTlsConfig, at: &At, findings: &mut Findings) -> TlsOptions {
     let mut options = TlsOptions::default();
-    let Some(raw) = raw else { return options };
-    let at = at.key("tls_config");
-    later(findings, &at, &[("ca_ref", raw.ca_ref), ("cert_ref", raw.cert_ref), ("key_ref", raw.key_ref)]);
+    later(findings, at, &[("ca_ref", raw.ca_ref), ("cert_ref", raw.cert_ref), ("key_ref", raw.key_ref)]);
     options.insecure_skip_verify = raw.insecure_skip_verify.unwrap_or_default();
-    options.trust = trust(raw, &at, findings);
+    options.trust = trust(raw, at, findings);
     options.pins = pins(raw.pins.as_ref(), &at.key("pins"), findings);
-    options.identity = identity(raw, &at, findings);
+    options.identity = identity(raw, at, findings);
     for (key, text) in [("ca", &raw.ca), ("cert", &raw.cert)] {
         // Only `key` is masked where the config is shown.
         if text.as_ref().is_some_and(|text| text.contains("PRIVATE KEY-----")) {
@@ -38,7 +41,7 @@ pub(super) fn options(raw: Option<&RawTlsConfig>, at: &At, findings: &mut Findin
     if let Some(name) = &options.server_name {
         findings.take(&at.key("server_name"), server_name(name));
     }
-    versions(raw, &mut options, &at, findings);
+    versions(raw, &mut options, at, findings);
     options.fetch_missing_issuers = raw.fetch_missing_issuers.unwrap_or_default();
     if let Some(block) = &raw.revocation {
         options.revocation = revocation::block(block, &at.key("revocation"), findings);

@@ -37,14 +37,7 @@ pub(super) fn block(raw: &mut RawWebSocket, at: &At, findings: &mut Findings) ->
 
 /// Refuses what `blackbox_exporter` accepts here and then ignores.
 fn refuse_ignored(raw: &RawHttpConfig, at: &At, findings: &mut Findings) {
-    let keys = [
-        ("oauth2", raw.oauth2),
-        ("proxy_url", raw.proxy_url),
-        ("no_proxy", raw.no_proxy),
-        ("proxy_from_environment", raw.proxy_from_environment),
-        ("proxy_connect_header", raw.proxy_connect_header),
-    ];
-    later(findings, at, &keys);
+    later(findings, at, &[("oauth2", raw.oauth2)]);
     let ignored = [
         ("follow_redirects", raw.follow_redirects, "a WebSocket upgrade does not follow redirects", "remove it"),
         ("enable_http2", raw.enable_http2, "a WebSocket upgrade is HTTP/1.1", "remove it"),

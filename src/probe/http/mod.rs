@@ -158,7 +158,8 @@ pub(super) fn location(head: &Parts) -> Option<String> {
     (!location.is_empty()).then(|| String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+/// The headers that are kept as facts.
+pub(super) fn kept_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let shown = |value: &http::HeaderValue| {
         let bytes = value.as_bytes();
         String::from_utf8_lossy(&bytes[..bytes.len().min(KEPT_VALUE)]).into_owned()

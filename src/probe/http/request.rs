@@ -194,11 +194,13 @@ pub(in crate::probe) async fn add_credentials(
     Ok(())
 }
 
-fn basic(user: &str, password: &str) -> String {
+/// Credentials in the Basic scheme (RFC 7617).
+pub(in crate::probe) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }
 
-fn sensitive(text: &str) -> Result<HeaderValue, HttpError> {
+/// A header value that is never shown.
+pub(in crate::probe) fn sensitive(text: &str) -> Result<HeaderValue, HttpError> {
     let mut value = HeaderValue::from_str(text)
         .map_err(|_| HttpError::Request("a secret holds characters that no header can carry".into()))?;
     value.set_sensitive(true);

@@ -133,7 +133,7 @@ impl Line {
 impl Way {
     /// Connects as far as the first byte of TLS. All connections but the first, which the pipeline makes, come from here.
     async fn dial(&self) -> Result<Wire, String> {
-        let wire = self.dial.open_again().await.map_err(|error| chain(&error))?;
+        let wire = self.dial.open_again().await.map_err(|error| chain(error.as_ref()))?;
         match &self.starttls {
             Some((protocol, name)) => upgrade(wire, *protocol, name).await.map_err(|error| chain(&error)),
             None => Ok(wire),

@@ -59,7 +59,15 @@ pub(super) struct TlsNames {
     pub(super) verify: String,
 }
 
-/// One handshake: made ready, then under way, then done.
+impl TlsNames {
+    /// The same name in both places.
+    pub(super) fn same(name: String) -> Self {
+        Self { sni: Some(name.clone()), verify: name }
+    }
+}
+
+/// One handshake: made ready, then under way, then done. Clones are the same one.
+#[derive(Clone)]
 pub(super) struct Attempt {
     config: Arc<ClientConfig>,
     /// What rustls is told to connect to: it sends this as SNI. The name to verify is the witness's own.
