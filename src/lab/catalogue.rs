@@ -2,9 +2,12 @@
 //! them. A new endpoint is a new row.
 
 mod odd;
+mod proxied;
 mod revocation;
 mod scan;
 mod switching;
+
+pub(super) use proxied::Proxies;
 
 use super::{
     Endpoint, Expected, Listener, Log, Seen,
@@ -90,7 +93,14 @@ pub(super) struct Started {
 /// Starts every endpoint of the table.
 pub(super) async fn start(ca: &Authority) -> io::Result<Started> {
     let mut started = Started::default();
-    for entry in TABLE.iter().chain(switching::TABLE).chain(revocation::TABLE).chain(odd::TABLE).chain(scan::TABLE) {
+    for entry in TABLE
+        .iter()
+        .chain(switching::TABLE)
+        .chain(revocation::TABLE)
+        .chain(odd::TABLE)
+        .chain(scan::TABLE)
+        .chain(proxied::TABLE)
+    {
         let url = started.run(entry, ca).await?;
         started.endpoints.push(Endpoint {
             name: entry.name,
@@ -147,7 +157,7 @@ impl Started {
 
 fn url(entry: &Entry, address: SocketAddr) -> String {
     let scheme = match entry.module {
-        "http" => "http",
+        module if module == "http" || module.starts_with("http_") => "http",
         module if module.starts_with("wss") => "wss",
         module if module.starts_with("starttls_") => "tls",
         _ => "https",

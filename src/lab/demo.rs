@@ -89,7 +89,33 @@ const MODULES: &[Module] = &[
         lines: &["starttls: smtp", "profile: intermediate"],
         tls: &[],
     },
+    Module { name: "https_connect", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_connect_tls", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_connect_auth", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_socks", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "http_forwarded", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "wss_connect", prober: "websocket", tls_block: "http_config", lines: &["ping: true"], tls: &[] },
+    Module { name: "cert_socks", prober: "tls", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_proxy_stranger", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_proxy_refuses", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_proxy_silent", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_proxy_garbage", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_proxy_closes", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_proxy_down", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_socks_refuses", prober: "http", tls_block: "", lines: &[], tls: &[] },
+    Module { name: "https_socks_stranger", prober: "http", tls_block: "", lines: &[], tls: &[] },
 ];
+
+/// The keys of a module's proxy; an `https` one has a certificate of the lab, too.
+fn proxy_settings(module: &str, lab: &Lab) -> Vec<String> {
+    let Some(url) = lab.proxies.url(module) else { return Vec::new() };
+    let mut lines = vec![format!("proxy_url: {url}")];
+    if url.starts_with("https:") {
+        lines.push("proxy_tls_config:".into());
+        lines.extend(text("ca", lab.ca_pem()).into_iter().map(|line| format!("  {line}")));
+    }
+    lines
+}
 
 /// Further keys of a module's `tls_config`.
 fn tls_settings(module: &str, lab: &Lab) -> Vec<String> {
@@ -157,6 +183,9 @@ impl Module {
             add(yaml, 6, &format!("{}:", self.tls_block));
             8
         };
+        for line in proxy_settings(self.name, lab) {
+            add(yaml, inner, &line);
+        }
         add(yaml, inner, "tls_config:");
         for line in self.tls {
             add(yaml, inner + 2, line);

@@ -2,7 +2,7 @@
 //! made at start, and for each what a probe of it should find. `edgeprobe demo` and the tests both use them. Knows
 //! nothing of probes.
 //!
-//! [`Lab`] runs the whole catalogue; [`http`], [`ws`], [`starttls`], [`raw`] and [`old`] start one server of a kind, for a
+//! [`Lab`] runs the whole catalogue; [`http`], [`ws`], [`starttls`], [`proxy`], [`raw`] and [`old`] start one server of a kind, for a
 //! test's own case.
 
 pub mod ca;
@@ -14,6 +14,7 @@ pub mod ocsp;
 mod odd;
 pub mod old;
 pub mod pki;
+pub mod proxy;
 pub mod raw;
 pub mod starttls;
 pub mod tls;
@@ -37,6 +38,7 @@ pub struct Lab {
     endpoints: Vec<Endpoint>,
     logs: BTreeMap<&'static str, Log>,
     pki: Listener,
+    proxies: catalogue::Proxies,
     _running: Vec<catalogue::Running>,
 }
 
@@ -47,6 +49,7 @@ impl Lab {
         let pki = pki::serve(&ca).await?;
         ca.publish_at(pki.address());
         let started = catalogue::start(&ca).await?;
+        let proxies = catalogue::Proxies::start(&ca).await?;
         Ok(Self {
             ca_pem: ca.trusted_pem(),
             client_pem: ca.client_pem(),
@@ -54,6 +57,7 @@ impl Lab {
             endpoints: started.endpoints,
             logs: started.logs,
             pki,
+            proxies,
             _running: started.running,
         })
     }
@@ -101,6 +105,15 @@ impl Lab {
     /// The authority's responder, lists and certificates.
     pub fn pki(&self) -> &Listener {
         &self.pki
+    }
+
+    /// The proxy of a module of [`Lab::demo_config`]: what it was asked for.
+    ///
+    /// # Panics
+    /// When the module has none that listens: the names are fixed.
+    #[track_caller]
+    pub fn proxy(&self, module: &str) -> &Listener {
+        self.proxies.listener(module).unwrap_or_else(|| panic!("the lab's module `{module}` has no proxy"))
     }
 
     /// Signs certificates for a test's own servers.

@@ -13,6 +13,7 @@ use super::{
     wire::Wire,
 };
 use crate::model::{Failure, Lookup, Phase};
+use futures_util::FutureExt;
 use std::{error::Error, fmt, net::SocketAddr};
 
 /// Where a route leads: can be gone as often as needed.
@@ -44,7 +45,7 @@ impl Way {
         match self {
             Self::Direct(address) => run.phase(Phase::Connect, connect(*address)).await,
             // Boxed, so that the direct way does not hold room for it.
-            Self::Proxied(errand) => Box::pin(errand.open(run)).await,
+            Self::Proxied(errand) => errand.open(run).boxed().await,
         }
     }
 
@@ -52,7 +53,7 @@ impl Way {
     pub(super) async fn open_again(&self) -> Result<Wire, Box<dyn Error + Send + Sync>> {
         match self {
             Self::Direct(address) => Ok(connect(*address).await?),
-            Self::Proxied(errand) => Ok(Box::pin(errand.open_again()).await?),
+            Self::Proxied(errand) => Ok(errand.open_again().boxed().await?),
         }
     }
 
