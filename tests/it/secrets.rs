@@ -129,7 +129,7 @@ async fn errors_of_the_config_show_no_secret() {
         http(format!("headers: {{Authorization: \"{CANARY}\\0\"}}")),
         http(format!("tls_config: {{key: {quoted}}}")),
         http(format!("tls_config: {{ca: {quoted}}}")),
-        http(format!("proxy_url: \"http://u:{CANARY}@proxy:3128\"")),
+        http(format!("proxy_url: \"ftp://u:{CANARY}@proxy:3128\"")),
         format!(
             "modules: {{m: {{prober: http}}}}\njobs: [{{job_name: j, modules: [m], static_configs: \
              [{{targets: [\"ftp://u:{CANARY}@h/\", \"https://u:{CANARY}@h/\"]}}]}}]"
