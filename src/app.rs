@@ -165,7 +165,7 @@ pub async fn probe_once(
 
 /// The metrics of one report, in text format 0.0.4.
 pub fn metrics_text(report: &ProbeReport) -> String {
-    let row = metrics::Row { labels: &[], report: Some(report), series: None };
+    let row = metrics::Row { report: Some(report), ..metrics::Row::default() };
     metrics::to_text(&metrics::render(&[row], None))
 }
 

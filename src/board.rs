@@ -3,9 +3,10 @@
 //! Reports go in, copies of them come out; nothing is computed from them but the totals. Knows neither who runs the
 //! probes nor who shows them.
 
-use crate::model::{CertificateWatch, Failure, ProbeReport, Series, SeriesKey, Tally};
+use crate::model::{CertificateWatch, Failure, FanFacts, FanReport, ProbeReport, Series, SeriesKey, Tally};
 use std::{
     collections::{BTreeMap, VecDeque},
+    iter, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -35,6 +36,8 @@ pub struct SeriesRow {
     pub last_run: Option<SystemTime>,
     /// When the run began whose verdict differed from the one before.
     pub last_change: Option<SystemTime>,
+    /// The roll-ups of its latest run, where it fans out.
+    pub fan: Option<FanFacts>,
 }
 
 /// How a report compares with the same series' report before.
@@ -61,45 +64,64 @@ impl Board {
 
     /// Makes `series` the scheduled ones: new ones are added, gone ones are dropped at once, kept ones keep their totals.
     pub fn sync(&self, series: &[Series]) {
-        let wanted: BTreeMap<_, _> = series.iter().map(|series| (&series.key, series.interval)).collect();
+        let wanted: BTreeMap<_, _> = series.iter().map(|series| (&series.key, series)).collect();
         let mut state = self.lock();
-        state.rows.retain(|key, _| wanted.contains_key(key));
-        for (key, interval) in wanted {
-            state.rows.entry(key.clone()).or_insert_with(|| SeriesRow::new(key.clone())).interval = interval;
+        state.rows.retain(|key, rows| wanted.get(key).is_some_and(|series| series.fan.is_some() == rows.fans_out));
+        for (key, series) in wanted {
+            let new = || Rows { whole: SeriesRow::new(key.clone()), fans_out: series.fan.is_some(), edges: Vec::new() };
+            let rows = state.rows.entry(key.clone()).or_insert_with(new);
+            rows.all_mut().for_each(|row| row.interval = series.interval);
         }
     }
 
     /// Takes the report of a scheduled run that started `lag` late. `None`: the series is gone, the report was dropped.
     pub fn put(&self, key: &SeriesKey, report: Arc<ProbeReport>, lag: Duration) -> Option<Change> {
+        self.lock().rows.get_mut(key).map(|rows| rows.whole.put(report, lag))
+    }
+
+    /// Takes the reports of a scheduled fan-out that started `lag` late, and tells how each compares with the one before, in
+    /// the order of [`FanReport::reports`]; nothing when the series is gone.
+    ///
+    /// Edges that are not among them vanish. Where the lookup failed, all of them keep their totals and nothing else.
+    pub fn put_fan(&self, key: &SeriesKey, fan: &FanReport, lag: Duration) -> Vec<Change> {
         let mut state = self.lock();
-        let row = state.rows.get_mut(key)?;
-        let change = Change::between(row.report.as_deref(), &report);
-        if change != Change::Same {
-            row.last_change = Some(report.started);
+        let Some(rows) = state.rows.get_mut(key) else { return Vec::new() };
+        rows.whole.fan = Some(fan.facts());
+        rows.whole.lag = lag;
+        if let Some(failed) = &fan.failed {
+            rows.edges.iter_mut().for_each(|row| row.report = None);
+            return vec![rows.whole.put(Arc::clone(failed), lag)];
         }
-        row.tally.add(&report);
-        row.certificate.see(&report);
-        row.lag = lag;
-        row.last_run = Some(report.started);
-        row.report = Some(report);
-        Some(change)
+        rows.whole.report = None;
+        rows.whole.last_run = fan.reports().map(|report| report.started).min().or(rows.whole.last_run);
+        let mut before = mem::take(&mut rows.edges);
+        let mut changes = Vec::new();
+        for (edge, report) in &fan.edges {
+            let key = key.with(fan.label, edge);
+            let kept = before.iter().position(|row| row.key == key).map(|at| before.swap_remove(at));
+            let new = || SeriesRow { interval: rows.whole.interval, ..SeriesRow::new(key.clone()) };
+            let mut row = kept.unwrap_or_else(new);
+            changes.push(row.put(Arc::clone(report), lag));
+            rows.edges.push(row);
+        }
+        changes
     }
 
     /// Counts runs that were due but left out.
     pub fn skipped(&self, key: &SeriesKey, ticks: u64) {
-        if let Some(row) = self.lock().rows.get_mut(key) {
-            row.tally.skipped += ticks;
+        if let Some(rows) = self.lock().rows.get_mut(key) {
+            rows.whole.tally.skipped += ticks;
         }
     }
 
-    /// All scheduled series, by key.
+    /// All scheduled series, by key; those that fan out are followed by their edges.
     pub fn rows(&self) -> Vec<SeriesRow> {
-        self.lock().rows.values().cloned().collect()
+        self.lock().rows.values().flat_map(Rows::all).cloned().collect()
     }
 
     /// Whether every scheduled series has its first report; true when there are none.
     pub fn all_reported(&self) -> bool {
-        self.lock().rows.values().all(|row| row.report.is_some())
+        self.lock().rows.values().all(|rows| rows.whole.last_run.is_some())
     }
 
     /// Adds the report of a probe on demand to the history and returns its id there.
@@ -122,7 +144,7 @@ impl Board {
     pub fn by_target(&self, target: &str, module: Option<&str>) -> Option<Arc<ProbeReport>> {
         let state = self.lock();
         let remembered = state.history.iter().map(|(_, report)| report);
-        let scheduled = state.rows.values().filter_map(|row| row.report.as_ref());
+        let scheduled = state.rows.values().flat_map(Rows::all).filter_map(|row| row.report.as_ref());
         remembered.chain(scheduled).find(|report| is_of(report, target, module)).cloned()
     }
 
@@ -148,7 +170,39 @@ impl SeriesRow {
             lag: Duration::ZERO,
             last_run: None,
             last_change: None,
+            fan: None,
         }
+    }
+
+    fn put(&mut self, report: Arc<ProbeReport>, lag: Duration) -> Change {
+        let change = Change::between(self.report.as_deref(), &report);
+        if change != Change::Same {
+            self.last_change = Some(report.started);
+        }
+        self.tally.add(&report);
+        self.certificate.see(&report);
+        self.lag = lag;
+        self.last_run = Some(report.started);
+        self.report = Some(report);
+        change
+    }
+}
+
+/// A scheduled series, and its edges where it fans out.
+#[derive(Debug)]
+struct Rows {
+    whole: SeriesRow,
+    fans_out: bool,
+    edges: Vec<SeriesRow>,
+}
+
+impl Rows {
+    fn all(&self) -> impl Iterator<Item = &SeriesRow> {
+        iter::once(&self.whole).chain(&self.edges)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut SeriesRow> {
+        iter::once(&mut self.whole).chain(&mut self.edges)
     }
 }
 
@@ -167,7 +221,7 @@ impl Change {
 
 #[derive(Debug)]
 struct State {
-    rows: BTreeMap<SeriesKey, SeriesRow>,
+    rows: BTreeMap<SeriesKey, Rows>,
     history: History,
 }
 
@@ -203,7 +257,10 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Certificate, CertificateChange, Hop, Job, Module, ModuleName, Phase, Prober, Reason, TlsFacts};
+    use crate::model::{
+        Certificate, CertificateChange, FanOut, Hop, Job, Module, ModuleName, Over, Phase, Prober, Reason, SuccessWhen,
+        TlsFacts,
+    };
 
     const TARGET: &str = "https://user:pw@example.com/";
 
@@ -242,7 +299,7 @@ mod tests {
     }
 
     fn series(instance: &str, seconds: u64) -> Series {
-        Series { key: key(instance), job: job("m"), interval: Duration::from_secs(seconds) }
+        Series { key: key(instance), job: job("m"), interval: Duration::from_secs(seconds), fan: None }
     }
 
     fn ids(board: &Board) -> Vec<u64> {
@@ -268,6 +325,53 @@ mod tests {
         board.sync(&[]);
         board.sync(&[series("a", 30)]);
         assert_eq!(board.rows()[0].tally.runs, 0, "a series that comes back starts anew");
+    }
+
+    fn fan(edges: &[(&str, Arc<ProbeReport>)], failed: Option<Arc<ProbeReport>>) -> FanReport {
+        let edges = edges.iter().map(|(edge, report)| ((*edge).to_owned(), Arc::clone(report))).collect();
+        FanReport { label: "edge", edges, failed, left_out: 0, success_when: SuccessWhen::All }
+    }
+
+    /// Each row: its edge (`-` for the whole), whether it has a report, its runs.
+    fn shown(board: &Board) -> Vec<(String, bool, u64)> {
+        let edge =
+            |row: &SeriesRow| Some(row.key.get("edge")).filter(|edge| !edge.is_empty()).unwrap_or("-").to_owned();
+        board.rows().iter().map(|row| (edge(row), row.report.is_some(), row.tally.runs)).collect()
+    }
+
+    fn fanned_out(interval: u64) -> Series {
+        let over = Over::Addresses;
+        Series { fan: Some(FanOut { over, success_when: SuccessWhen::All }), ..series("a", interval) }
+    }
+
+    #[test]
+    fn edges_come_and_go_and_those_that_stay_keep_their_totals() {
+        let board = Board::new(0);
+        board.sync(&[fanned_out(30)]);
+        assert!(!board.all_reported());
+        let lag = Duration::ZERO;
+        assert_eq!(board.put_fan(&key("a"), &fan(&[("x", ok()), ("y", bad())], None), lag), [Change::First; 2]);
+        assert!(board.all_reported());
+        let row = |edge: &str, reported, runs| (edge.to_owned(), reported, runs);
+        assert_eq!(shown(&board), [row("-", false, 0), row("x", true, 1), row("y", true, 1)]);
+        let facts = board.rows()[0].fan.unwrap();
+        assert_eq!((facts.edges, facts.failing, facts.success), (2, 1, false));
+
+        let now = fan(&[("y", ok()), ("z", ok())], None);
+        assert_eq!(board.put_fan(&key("a"), &now, lag), [Change::Recovered, Change::First]);
+        assert_eq!(shown(&board), [row("-", false, 0), row("y", true, 2), row("z", true, 1)], "x vanished");
+
+        let failed = report("m", Some((Phase::Resolve, Reason::NameNotFound)));
+        assert_eq!(board.put_fan(&key("a"), &fan(&[], Some(failed)), lag), [Change::First]);
+        assert_eq!(shown(&board), [row("-", true, 1), row("y", false, 2), row("z", false, 1)], "no stale results");
+        board.put_fan(&key("a"), &now, lag);
+        assert_eq!(shown(&board), [row("-", false, 1), row("y", true, 3), row("z", true, 2)]);
+
+        board.sync(&[fanned_out(60)]);
+        assert!(board.rows().iter().all(|row| row.interval.as_secs() == 60));
+        board.sync(&[series("a", 60)]);
+        assert_eq!(shown(&board), [row("-", false, 0)], "a series that fans out no more starts anew");
+        assert!(board.put_fan(&key("b"), &now, lag).is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! on the engine they began with.
 
 mod budget;
+mod fan;
 
 use crate::model::{Failure, Job, Module, ModuleName, Phase, Plan, ProbeReport, Reason, Retry, TrustFacts};
 use crate::probe::{Loading, ReadyModule, key_log_of_environment, warm_up};
@@ -24,6 +25,7 @@ use tokio::{
 };
 
 pub use crate::probe::{Fingerprint, SetupError};
+pub use fan::MAX_EDGES;
 
 /// The target of log lines about probes, which have a level of their own (`--log.prober`).
 pub const PROBE_LOG: &str = "probe";
@@ -250,7 +252,8 @@ pub fn log_failure(report: &ProbeReport) {
     if let Some(Failure { phase, reason, cause }) = &report.failure {
         let (module, target, duration) = (&report.job.module, report.job.shown_target(), report.elapsed.as_secs_f64());
         let attempts = report.attempts;
-        tracing::info!(target: PROBE_LOG, %module, %target, attempts, duration, %phase, %reason, %cause, "probe failed");
+        let edge = report.job.site.connect_to.as_ref().map(tracing::field::display);
+        tracing::info!(target: PROBE_LOG, %module, %target, edge, attempts, duration, %phase, %reason, %cause, "probe failed");
     }
 }
 

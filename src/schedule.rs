@@ -5,7 +5,7 @@
 
 use crate::board::{Board, Change};
 use crate::engine::{Engine, Limits, PROBE_LOG, log_failure};
-use crate::model::{ProbeReport, Series, SeriesKey};
+use crate::model::{FanReport, Job, ProbeReport, Series, SeriesKey};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -86,8 +86,14 @@ async fn repeat(mut work: watch::Receiver<Work>, board: Arc<Board>) {
         }
         let Work { engine, series } = work.borrow().clone();
         let lag = due.elapsed();
-        let report = engine.run(&series.job, limits(&engine, &series, lag)).await;
-        record(&board, &series.key, report, lag);
+        let limits = limits(&engine, &series, lag);
+        match &series.fan {
+            None => record(&board, &series.key, engine.run(&series.job, limits).await, lag),
+            // Boxed: most series do not fan out, and none should hold room for it between two runs.
+            Some(fan) => {
+                record_fan(&board, &series.key, &Box::pin(engine.fan_out(&series.job, fan, limits)).await, lag)
+            }
+        }
         let missed = missed_ticks(due.elapsed(), interval);
         if missed > 0 {
             board.skipped(&series.key, missed.into());
@@ -111,13 +117,27 @@ fn missed_ticks(since_due: Duration, interval: Duration) -> u32 {
 /// Stores a report and writes the line that a change of verdict is worth.
 fn record(board: &Board, key: &SeriesKey, report: ProbeReport, lag: Duration) {
     let report = Arc::new(report);
-    match board.put(key, Arc::clone(&report), lag) {
-        Some(Change::First | Change::Failed | Change::Reason) => log_failure(&report),
-        Some(Change::Recovered) => {
-            let (module, target) = (&report.job.module, report.job.shown_target());
-            tracing::info!(target: PROBE_LOG, %module, %target, attempts = report.attempts, "probe recovered");
+    if let Some(change) = board.put(key, Arc::clone(&report), lag) {
+        log_change(&report, change);
+    }
+}
+
+/// The same for every edge of a fan-out.
+fn record_fan(board: &Board, key: &SeriesKey, fan: &FanReport, lag: Duration) {
+    for (report, change) in fan.reports().zip(board.put_fan(key, fan, lag)) {
+        log_change(report, change);
+    }
+}
+
+fn log_change(report: &ProbeReport, change: Change) {
+    match change {
+        Change::First | Change::Failed | Change::Reason => log_failure(report),
+        Change::Recovered => {
+            let Job { module, site, .. } = &report.job;
+            let (target, edge) = (report.job.shown_target(), site.connect_to.as_ref().map(tracing::field::display));
+            tracing::info!(target: PROBE_LOG, %module, %target, edge, attempts = report.attempts, "probe recovered");
         }
-        Some(Change::Same) | None => {}
+        Change::Same => {}
     }
 }
 

@@ -254,6 +254,7 @@ pub(super) struct RawJob {
     pub(super) retry: Option<RawRetry>,
     pub(super) addresses: Option<String>,
     pub(super) connect_to: Option<Vec<String>>,
+    pub(super) success_when: Option<String>,
     pub(super) hostname: Option<String>,
     pub(super) sni: Option<String>,
     pub(super) verify_name: Option<String>,

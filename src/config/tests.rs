@@ -1,7 +1,7 @@
 //! The config files that ship and those under `tests/configs`, each loaded or refused as it says.
 
 use super::{Config, ConfigErrors, DEFAULT, load, parse};
-use crate::model::{Prober, RootStore, TextSource, Trust};
+use crate::model::{FanOut, Over, Prober, RootStore, TextSource, Trust};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -154,16 +154,12 @@ jobs:
         .collect();
     assert_eq!(
         shown,
-        [
-            "job=j instance=https://x/ module=b edge=203.0.113.7 app=y zone=z",
-            "job=j instance=https://x/ module=b edge=edge.example:8443 app=y zone=z",
-            "job=j instance=https://x/ module=a edge=203.0.113.7 app=y zone=z",
-            "job=j instance=https://x/ module=a edge=edge.example:8443 app=y zone=z",
-        ]
+        ["job=j instance=https://x/ module=b app=y zone=z", "job=j instance=https://x/ module=a app=y zone=z"]
     );
     assert_eq!(config.plan.series[0].interval, Duration::from_secs(30));
     assert_eq!(config.plan.series[0].job.retry.attempts, 1);
-    assert_eq!(config.plan.series[1].job.site.connect_to.as_ref().unwrap().to_string(), "edge.example:8443");
+    let Some(FanOut { over: Over::Listed(edges), .. }) = &config.plan.series[1].fan else { panic!("it fans out") };
+    assert_eq!(edges[1].to_string(), "edge.example:8443");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The demo's configuration: takes the lab, gives a complete configuration file.
 
-use super::{Endpoint, Lab};
+use super::{Endpoint, Lab, cdn::CDN_SITE};
 use std::fmt::Write;
 
 /// A module: its name, its prober, the block that holds its TLS settings, and further lines of the prober's block and of
@@ -156,6 +156,18 @@ pub(super) fn config(lab: &Lab) -> String {
             add(&mut yaml, 4, &format!("labels: {{endpoint: {name}, expected: {expected}}}"));
         }
     }
+    let edges = lab.cdn().addresses().map(|edge| format!("\"{edge}\""));
+    add(&mut yaml, 0, "- job_name: lab-cdn");
+    add(&mut yaml, 2, "modules: [wss]");
+    add(&mut yaml, 2, "interval: 5s");
+    add(&mut yaml, 2, &format!("connect_to: [{}]", edges.join(", ")));
+    add(
+        &mut yaml,
+        2,
+        &format!(
+            "static_configs: [{{targets: [\"wss://{CDN_SITE}/\"], labels: {{endpoint: cdn, expected: success}}}}]"
+        ),
+    );
     yaml
 }
 

@@ -7,6 +7,7 @@
 
 pub mod ca;
 mod catalogue;
+pub mod cdn;
 mod demo;
 pub mod http;
 mod listener;
@@ -27,6 +28,7 @@ pub use listener::{Listener, Log};
 
 use ::http::{HeaderMap, Request, header, uri};
 use ca::Authority;
+use cdn::Cdn;
 use std::{collections::BTreeMap, fmt, io};
 
 /// Every endpoint, running. Dropping it stops them all, open connections included.
@@ -39,6 +41,7 @@ pub struct Lab {
     logs: BTreeMap<&'static str, Log>,
     pki: Listener,
     proxies: catalogue::Proxies,
+    cdn: Cdn,
     _running: Vec<catalogue::Running>,
 }
 
@@ -50,6 +53,7 @@ impl Lab {
         ca.publish_at(pki.address());
         let started = catalogue::start(&ca).await?;
         let proxies = catalogue::Proxies::start(&ca).await?;
+        let cdn = Cdn::start(&ca).await?;
         Ok(Self {
             ca_pem: ca.trusted_pem(),
             client_pem: ca.client_pem(),
@@ -57,6 +61,7 @@ impl Lab {
             endpoints: started.endpoints,
             logs: started.logs,
             pki,
+            cdn,
             proxies,
             _running: started.running,
         })
@@ -100,6 +105,11 @@ impl Lab {
     #[track_caller]
     fn log(&self, name: &str) -> Option<&Log> {
         self.logs.get(self.endpoint(name).name)
+    }
+
+    /// The edges that serve one site.
+    pub fn cdn(&self) -> &Cdn {
+        &self.cdn
     }
 
     /// The authority's responder, lists and certificates.

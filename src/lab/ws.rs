@@ -7,7 +7,7 @@ use super::{
     tls::{self, ServerTls, Stream},
 };
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use std::io;
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
@@ -22,6 +22,8 @@ use tokio_tungstenite::{
 pub enum Behaviour {
     /// Sends every message back; takes the subprotocol `chat`.
     Echo,
+    /// As [`Behaviour::Echo`], but refuses who does not name one site by SNI and Host.
+    EchoOnSite,
     /// Answers the upgrade with an accept key that does not fit.
     BadAccept,
     /// Chooses a subprotocol that nobody offered.
@@ -49,7 +51,14 @@ async fn converse(stream: Stream, log: &Log, behaviour: Behaviour) {
     let sni = tls::sni(&stream);
     #[expect(clippy::result_large_err, reason = "the error type is tungstenite's")]
     let upgrade = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
-        log.add(Seen::of(sni.as_deref(), request));
+        let seen = Seen::of(sni.as_deref(), request);
+        let on_site = seen.sni.as_deref() == Some(seen.host_name());
+        log.add(seen);
+        if behaviour == Behaviour::EchoOnSite && !on_site {
+            let mut refusal = ErrorResponse::new(Some("no such site on this edge\n".to_owned()));
+            *refusal.status_mut() = StatusCode::FORBIDDEN;
+            return Err(refusal);
+        }
         alter(behaviour, request, &mut response);
         Ok(response)
     };

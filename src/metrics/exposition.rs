@@ -52,6 +52,11 @@ fn read(metric: &Metric, rows: &[&Row<'_>], own: Option<&(&Own, Process)>) -> Ve
                 read(series, samples);
             }
         }),
+        (Read::Fan(read), _) => each_row(rows, &mut samples, |row, samples| {
+            if let Some(fan) = &row.fan {
+                read(fan, samples);
+            }
+        }),
     }
     samples.into_list()
 }
@@ -90,7 +95,7 @@ impl Collector for Family {
         let mut family = encoder.encode_descriptor(name, help, None, kind_of_family)?;
         for sample in &self.samples {
             let row: &[_] = match read {
-                Read::Probe(_) | Read::Series(_) => &self.rows[sample.row],
+                Read::Probe(_) | Read::Series(_) | Read::Fan(_) => &self.rows[sample.row],
                 Read::Own(_) | Read::Process(_) => &[],
             };
             let labels = SampleLabels { row, names: labels, values: &sample.labels };
@@ -188,7 +193,7 @@ mod tests {
     fn label_values_are_escaped_in_both_formats() {
         let report = fixtures::refused();
         let labels = labels("a\\b\"c\nd\re");
-        let page = render(&[Row { labels: &labels, report: Some(&report), series: None }], None);
+        let page = render(&[Row { labels: &labels, report: Some(&report), ..Row::default() }], None);
         let line = "probe_success{job=\"edge\",instance=\"a\\\\b\\\"c\\nd\re\"} 0\n";
         assert!(page.contains(line), "{page}");
         assert!(to_text(&page).contains(line), "{page}");
@@ -197,7 +202,7 @@ mod tests {
     #[test]
     fn rows_with_the_same_labels_appear_once() {
         let (report, labels) = (fixtures::https_ok(), labels("https://example.com/"));
-        let row = Row { labels: &labels, report: Some(&report), series: None };
+        let row = Row { labels: &labels, report: Some(&report), ..Row::default() };
         assert_eq!(render(&[row, row], None), render(&[row], None));
         let nameless = Row { labels: &[], ..row };
         let page = render(&[nameless, row, nameless], None);
@@ -211,8 +216,8 @@ mod tests {
     fn each_family_has_one_block() {
         let (ok, refused, labels) = (fixtures::https_ok(), fixtures::refused(), labels("b"));
         let rows = [
-            Row { labels: &[], report: Some(&ok), series: None },
-            Row { labels: &labels, report: Some(&refused), series: None },
+            Row { report: Some(&ok), ..Row::default() },
+            Row { labels: &labels, report: Some(&refused), ..Row::default() },
         ];
         let page = render(&rows, Some(&fixtures::own()));
         let mut seen = HashSet::new();
@@ -226,7 +231,7 @@ mod tests {
     #[test]
     fn the_exporters_own_metrics_carry_no_row_labels() {
         let (report, labels) = (fixtures::https_ok(), labels("a"));
-        let rows = [Row { labels: &labels, report: Some(&report), series: None }];
+        let rows = [Row { labels: &labels, report: Some(&report), ..Row::default() }];
         let page = render(&rows, Some(&fixtures::own()));
         for line in [
             "edgeprobe_config_last_reload_successful 0\n",

@@ -1,8 +1,8 @@
 //! Whole pages, compared to the letter with the files in `golden/`: OpenMetrics in `.prom`, text in `.txt`.
 
 use super::{CATALOGUE, Read, Row, SeriesFacts, fixtures, render, to_text};
-use crate::model::{CertificateWatch, ProbeReport, Tally};
-use std::{fmt::Write, fs, path::Path, time::Duration};
+use crate::model::{CertificateWatch, FanReport, ProbeReport, SuccessWhen, Tally};
+use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 
 /// Compares `actual` with a file of the repository. Set `UPDATE_GOLDEN=1` to write the file instead.
 #[track_caller]
@@ -40,7 +40,7 @@ fn assert_page(name: &str, rows: &[Row<'_>]) {
 
 #[track_caller]
 fn assert_probe(name: &str, report: &ProbeReport) {
-    assert_page(name, &[Row { labels: &[], report: Some(report), series: None }]);
+    assert_page(name, &[Row { report: Some(report), ..Row::default() }]);
 }
 
 #[test]
@@ -120,14 +120,34 @@ fn scheduled_series_with_totals() {
     assert_page(
         "scheduled",
         &[
-            Row { labels: &reported, report: Some(&refused), series: Some(facts) },
+            Row { labels: &reported, report: Some(&refused), series: Some(facts), ..Row::default() },
             Row {
                 labels: &waiting,
                 report: None,
                 series: Some(SeriesFacts { tally: &unborn, certificate: &unseen, last_run: None, ..facts }),
+                ..Row::default()
             },
         ],
     );
+}
+
+#[test]
+fn three_edges_of_which_one_differs() {
+    let good = fixtures::https_ok();
+    let mut other = good.clone();
+    let mut chain = other.hops[1].tls.as_ref().unwrap().chain.to_vec();
+    chain[0].fingerprint_sha256 = "7a".repeat(32);
+    other.hops[1].tls.as_mut().unwrap().chain = chain.into();
+    let edges = [("192.0.2.7", good.clone()), ("192.0.2.8", other), ("192.0.2.9", good)];
+    let fan = FanReport {
+        label: "edge",
+        edges: edges.map(|(edge, report)| (edge.to_owned(), Arc::new(report))).into(),
+        failed: None,
+        left_out: 1,
+        success_when: SuccessWhen::All,
+    };
+    // The roll-ups only: the edges look like any other probe.
+    assert_page("edges", &[Row { fan: Some(fan.facts()), ..Row::default() }]);
 }
 
 #[test]
@@ -137,7 +157,9 @@ fn every_metric_of_a_probe_is_on_some_page() {
     let pages: String = files
         .filter(|file| file.extension().is_some_and(|e| e == "txt"))
         .fold(String::new(), |all, file| all + &fs::read_to_string(file).unwrap());
-    for metric in CATALOGUE.iter().filter(|metric| matches!(metric.read, Read::Probe(_) | Read::Series(_))) {
+    for metric in
+        CATALOGUE.iter().filter(|metric| matches!(metric.read, Read::Probe(_) | Read::Series(_) | Read::Fan(_)))
+    {
         assert!(pages.contains(&format!("# TYPE {} {}\n", metric.name, metric.kind)), "{} is on no page", metric.name);
     }
 }

@@ -22,11 +22,11 @@ pub use format::Format;
 pub use own::{Own, Process};
 pub use samples::{Samples, Value};
 
-use crate::model::{CertificateWatch, ProbeReport, Tally};
+use crate::model::{CertificateWatch, FanFacts, ProbeReport, Tally};
 use std::time::{Duration, SystemTime};
 
-/// One probed target on a page.
-#[derive(Clone, Copy, Debug)]
+/// One probed target on a page, or one edge of it.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Row<'a> {
     /// Labels that every sample of this row starts with; none on `/probe`.
     pub labels: &'a [(String, String)],
@@ -34,6 +34,8 @@ pub struct Row<'a> {
     pub report: Option<&'a ProbeReport>,
     /// What only a scheduled series has.
     pub series: Option<SeriesFacts<'a>>,
+    /// The roll-ups, on the row of a target that fans out.
+    pub fan: Option<FanFacts>,
 }
 
 /// The running facts of a scheduled series.

@@ -1,6 +1,6 @@
 //! One probe to run, and the series that the scheduler runs again and again.
 
-use super::{ModuleName, Reason, Site, mask_credentials};
+use super::{FanOut, IpFamily, ModuleName, Reason, Site, mask_credentials};
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 /// Label names that a job's own labels must not use, because the exporter's metrics do.
@@ -9,6 +9,7 @@ pub const RESERVED_LABELS: &[&str] = &[
     "instance",
     "module",
     "edge",
+    "ip_family",
     "phase",
     "reason",
     "check",
@@ -44,6 +45,8 @@ pub struct Job {
     pub target: Arc<str>,
     /// What is said about the site apart from the target; wins over what the module says.
     pub site: Site,
+    /// Only addresses of this family; those the module prefers if `None`.
+    pub family: Option<IpFamily>,
     /// When to try again.
     pub retry: Retry,
 }
@@ -51,7 +54,7 @@ pub struct Job {
 impl Job {
     /// One attempt at `target`, with what the module says about the site.
     pub fn new(module: ModuleName, target: impl Into<Arc<str>>) -> Self {
-        Self { module, target: target.into(), site: Site::default(), retry: Retry::NONE }
+        Self { module, target: target.into(), site: Site::default(), family: None, retry: Retry::NONE }
     }
 
     /// The target as it may be shown: its password, if any, masked.
@@ -66,6 +69,7 @@ impl fmt::Debug for Job {
             .field("module", &self.module)
             .field("target", &self.shown_target())
             .field("site", &self.site)
+            .field("family", &self.family)
             .field("retry", &self.retry)
             .finish()
     }
@@ -109,6 +113,15 @@ impl SeriesKey {
         &self.0
     }
 
+    /// The same series' part that `label` tells apart: after the labels that every series has.
+    #[must_use]
+    pub fn with(&self, label: &str, value: &str) -> Self {
+        let at = self.0.iter().position(|(name, _)| name == "module").map_or(self.0.len(), |at| at + 1);
+        let (first, rest) = self.0.split_at(at);
+        let own = [(label.to_owned(), value.to_owned())];
+        Self(first.iter().cloned().chain(own).chain(rest.iter().cloned()).collect())
+    }
+
     /// The value of one label, or an empty text.
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
@@ -124,4 +137,6 @@ pub struct Series {
     pub job: Job,
     /// How often.
     pub interval: Duration,
+    /// Over which addresses; one of them if `None`.
+    pub fan: Option<FanOut>,
 }

@@ -5,6 +5,7 @@
 
 mod chain;
 mod failure;
+mod fan;
 mod job;
 mod module;
 mod names;
@@ -24,6 +25,7 @@ mod web;
 
 pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
 pub use failure::{Failure, Reason};
+pub use fan::{FanFacts, FanOut, FanReport, Over, SuccessWhen};
 pub use job::{Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,

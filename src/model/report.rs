@@ -131,7 +131,7 @@ pub struct Hop {
 pub struct Lookup {
     /// The name or address literal that was looked up.
     pub host: String,
-    /// All addresses, in the resolver's order; at most 64 are kept.
+    /// All addresses, in the resolver's order; at most 256 are kept.
     pub addresses: Vec<IpAddr>,
     /// The one that is probed.
     pub chosen: Option<IpAddr>,

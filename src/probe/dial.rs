@@ -12,7 +12,7 @@ use super::{
     run::Run,
     wire::Wire,
 };
-use crate::model::{Failure, Lookup, Phase};
+use crate::model::{Failure, IpPreference, Lookup, Phase};
 use futures_util::FutureExt;
 use std::{error::Error, fmt, net::SocketAddr};
 
@@ -79,7 +79,7 @@ impl fmt::Display for Way {
 async fn look_up(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<SocketAddr, Failure> {
     let mut address = match route.known_address {
         Some(address) => address,
-        None => ask(run, ready, route).await?,
+        None => ask(run, route, preference(run, ready)).await?,
     };
     route.known_address = Some(address);
     address.set_port(route.port);
@@ -87,8 +87,20 @@ async fn look_up(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Resul
     Ok(address)
 }
 
-async fn ask(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<SocketAddr, Failure> {
-    let resolved = run.phase(Phase::Resolve, resolve(&route.dial, ready.module.prober.ip())).await;
+/// Every address that `route` leads to, of both families.
+pub(super) async fn addresses(run: &mut Run, route: &Route) -> Result<Lookup, Failure> {
+    ask(run, route, IpPreference::default()).await?;
+    Ok(run.hop().lookup.take().expect("a lookup that succeeded was noted"))
+}
+
+/// Which addresses are wanted: the job's family, else what the module prefers.
+fn preference(run: &Run, ready: &ReadyModule) -> IpPreference {
+    let only = |preferred| IpPreference { preferred, fallback: false };
+    run.job().family.map_or_else(|| ready.module.prober.ip(), only)
+}
+
+async fn ask(run: &mut Run, route: &Route, preference: IpPreference) -> Result<SocketAddr, Failure> {
+    let resolved = run.phase(Phase::Resolve, resolve(&route.dial, preference)).await;
     let took = run.hop().times.get(Phase::Resolve).unwrap_or_default();
     let (addresses, chosen) = match &resolved {
         Ok(resolved) => (resolved.addresses.clone(), Some(resolved.chosen.ip())),

@@ -23,7 +23,7 @@ pub use tls::Fingerprint;
 pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
 
 use crate::model::{
-    Auth, Body, Failure, Header, Host, Job, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource,
+    Auth, Body, Failure, Header, Host, Job, Lookup, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource,
 };
 use proxy::Proxies;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -105,6 +105,11 @@ impl ReadyModule {
     /// The report of a probe that was not run.
     pub(crate) fn not_run(&self, job: &Job, failure: Failure, timeout: Duration) -> ProbeReport {
         pipeline::not_run(self, job, failure, timeout)
+    }
+
+    /// Every address of the host that `job` connects to; where there is none, the report of a probe that failed there.
+    pub(crate) async fn addresses(&self, job: &Job, timeout: Duration) -> Result<Lookup, Box<ProbeReport>> {
+        pipeline::addresses(self, job, timeout).await
     }
 
     /// Probes `job` once, for at most `timeout`.

@@ -15,8 +15,8 @@ use super::{
     ws,
 };
 use crate::model::{
-    Failure, Hop, Host, HttpModule, Job, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts, TlsModule,
-    TlsScanModule, WebSocketFacts, WebSocketModule, mask_credentials,
+    Failure, Hop, Host, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts,
+    TlsModule, TlsScanModule, WebSocketFacts, WebSocketModule, mask_credentials,
 };
 use std::{
     pin::Pin,
@@ -49,6 +49,20 @@ pub(super) fn destination(ready: &ReadyModule, job: &Job) -> Option<(Host, u16)>
     let target = target(job, &ready.module.prober).ok()?;
     let route = Route::first(target, &Names::of(job, &ready.module));
     Some((route.dial, route.port))
+}
+
+/// Looks up every address of the host that `job` connects to.
+pub(super) async fn addresses(ready: &ReadyModule, job: &Job, timeout: Duration) -> Result<Lookup, Box<ProbeReport>> {
+    let mut run = Run::start(job.clone(), Arc::clone(&ready.module), timeout);
+    let outcome = match target(job, &ready.module.prober) {
+        Ok(target) => {
+            let route = Route::first(target, &Names::of(job, &ready.module));
+            begin(&mut run, &route, "");
+            dial::addresses(&mut run, &route).await
+        }
+        Err(error) => Err(Failure::new(Phase::Resolve, Reason::InvalidTarget, error.to_string())),
+    };
+    outcome.map_err(|failure| Box::new(run.finish(Err(failure))))
 }
 
 fn target(job: &Job, prober: &Prober) -> Result<Target, TargetError> {

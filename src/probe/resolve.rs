@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 /// Lookups that may be under way at once, abandoned ones included.
 const MAX_LOOKUPS: usize = 128;
 /// Addresses kept of one answer.
-const MAX_ADDRESSES: usize = 64;
+const MAX_ADDRESSES: usize = 256;
 
 static SLOTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_LOOKUPS)));
 

@@ -77,6 +77,11 @@ impl Run {
         self.report.hops.last_mut().expect("a hop was just made sure of")
     }
 
+    /// What is probed.
+    pub(super) fn job(&self) -> &Job {
+        &self.report.job
+    }
+
     /// How long the probe has left.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub(super) fn remaining(&self) -> Duration {

@@ -28,7 +28,7 @@ pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> 
 }
 
 fn missing(rows: &[SeriesRow]) -> String {
-    let waiting: Vec<&SeriesRow> = rows.iter().filter(|row| row.report.is_none()).collect();
+    let waiting: Vec<&SeriesRow> = rows.iter().filter(|row| row.last_run.is_none()).collect();
     let mut text = format!("Not ready: {} of {} series have no result yet", waiting.len(), rows.len());
     for row in waiting.iter().take(MISSING_SHOWN) {
         for (separator, label) in ["\n  ", " ", " "].iter().zip(["job", "instance", "module"]) {

@@ -48,10 +48,12 @@ fn find(state: &State, params: &Params) -> Result<Found, (StatusCode, &'static s
     }
 }
 
-/// The latest report of the first series all of whose labels the query names with their values.
+/// The latest report of the series all of whose labels the query names with their values: of an edge rather than of the
+/// series that fans out, whose labels it has as well.
 fn of_series(state: &State, params: &Params) -> Option<Found> {
     let rows = state.board.rows();
     let asked = |labels: &[(String, String)]| labels.iter().all(|(n, v)| params.get(n).unwrap_or_default() == v);
-    let row = rows.into_iter().find(|row| asked(row.key.labels()))?;
+    let reported = rows.into_iter().filter(|row| row.report.is_some() && asked(row.key.labels()));
+    let row = reported.max_by_key(|row| row.key.labels().len())?;
     Some((row.report?, row.certificate.last))
 }

@@ -28,7 +28,7 @@ fn row(series: &SeriesRow) -> Row<'_> {
         lag: series.lag,
         last_run: series.last_run,
     };
-    Row { labels: series.key.labels(), report: series.report.as_deref(), series: Some(facts) }
+    Row { labels: series.key.labels(), report: series.report.as_deref(), series: Some(facts), fan: series.fan }
 }
 
 fn own(state: &State, series: usize) -> Own {

@@ -12,6 +12,7 @@ mod params;
 mod prefix;
 mod probe;
 mod reply;
+mod sd;
 mod serve;
 mod state;
 mod timeout;
@@ -38,6 +39,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route(&at("/metrics"), any(metrics::metrics))
         .route(&at("/config"), any(admin::config))
         .route(&at("/logs"), any(logs::logs))
+        .route(&at("/sd/healthy"), any(sd::healthy))
         .route(&at("/-/healthy"), any(admin::healthy))
         .route(&at("/-/ready"), any(admin::ready))
         .route(&at("/-/reload"), post(admin::reload).fallback(admin::wants_post));

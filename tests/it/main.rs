@@ -11,6 +11,8 @@
 mod architecture;
 /// The command line: exit codes and what is printed.
 mod cli;
+/// One name, several edges: series of their own, and what they make together.
+mod edges;
 /// Peers that stall, flood, lie or break off, and what a probe of them may cost.
 mod hostile;
 /// Address, SNI and Host, over redirects too, and who gets to see credentials.

@@ -1,4 +1,4 @@
-//! Jobs: which module probes which target how often, as one series per module, target and edge.
+//! Jobs: which module probes which target how often, as one series per module and target, which may fan out.
 
 use super::super::error::{At, Findings, Wrong, nearest, wrong};
 use super::super::raw::{RawJob, RawRetry, RawStatic};
@@ -6,7 +6,8 @@ use super::super::{show, value};
 use super::site::{PARAMETERS, set, site};
 use super::{Outline, duration_or, each, later, no_duplicates};
 use crate::model::{
-    ConnectTo, Job, ModuleName, ProberKind, RESERVED_LABELS, Reason, Retry, Series, SeriesKey, Site, Target,
+    ConnectTo, FanOut, IpProtocol, Job, ModuleName, Over, ProberKind, RESERVED_LABELS, Reason, Retry, Series,
+    SeriesKey, Site, SuccessWhen, Target,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,6 +17,8 @@ use std::{
 
 /// The label of a target that names its module, in place of the job's.
 const MODULE_PARAMETER: &str = "__param_module";
+/// As many edges as are probed at once.
+const MAX_LISTED: usize = 64;
 const DEFAULT_INTERVAL: &str = "30s";
 /// Targets are not hammered, and a tick stays far above the scheduler's own cost.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,7 +63,8 @@ struct Plan<'a> {
     interval: Duration,
     retry: Retry,
     site: Site,
-    edges: Vec<Option<ConnectTo>>,
+    fan: Option<FanOut>,
+    success_when: SuccessWhen,
     statics: &'a [RawStatic],
 }
 
@@ -83,13 +87,12 @@ struct Block<'a> {
 
 fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
     later(jobs.findings, at, &[("file_sd_configs", raw.file_sd_configs), ("http_sd_configs", raw.http_sd_configs)]);
-    check_addresses(raw, at, jobs.findings);
     let interval = duration_or(jobs.findings, &at.key("interval"), &mut raw.interval, DEFAULT_INTERVAL);
     if interval.is_some_and(|interval| interval < MIN_INTERVAL) {
         jobs.findings.add(&at.key("interval"), wrong("the interval is shorter than 1s", "write 1s or more"));
     }
     let retry = retry(raw.retry.get_or_insert_default(), &at.key("retry"), jobs.findings);
-    let edges = edges(raw, at, jobs.findings);
+    let fan = fan(raw, at, jobs.findings);
     let keys =
         [("hostname", raw.hostname.as_ref()), ("sni", raw.sni.as_ref()), ("verify_name", raw.verify_name.as_ref())];
     let site = site(&keys, at, jobs.findings);
@@ -101,7 +104,8 @@ fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
         interval: interval.unwrap_or_default(),
         retry,
         site,
-        edges,
+        success_when: raw.success_when.as_deref().and_then(SuccessWhen::named).unwrap_or_default(),
+        fan,
         statics: raw.static_configs.as_deref().unwrap_or_default(),
     }
 }
@@ -122,27 +126,47 @@ fn check_has_targets(raw: &RawJob, at: &At, findings: &mut Findings) {
     }
 }
 
-fn check_addresses(raw: &mut RawJob, at: &At, findings: &mut Findings) {
-    let refused = match raw.addresses.get_or_insert_with(|| "one".to_owned()).as_str() {
-        "one" => return,
-        "all" => wrong("`addresses: all` is not supported yet", "list the addresses in `connect_to`"),
-        other => wrong(format!("`{other}` is not a choice of addresses"), "write one"),
+/// What the job's probes fan out over, if its own keys say so.
+fn fan(raw: &mut RawJob, at: &At, findings: &mut Findings) -> Option<FanOut> {
+    let addresses = raw.addresses.get_or_insert_with(|| "one".to_owned()).clone();
+    if !["one", "all"].contains(&addresses.as_str()) {
+        let problem = format!("`{addresses}` is not a choice of addresses");
+        findings.add(&at.key("addresses"), wrong(problem, "write one or all"));
+    }
+    let listed = listed(raw, at, findings);
+    let word = raw.success_when.get_or_insert_with(|| SuccessWhen::default().as_str().to_owned());
+    let unknown = || wrong(format!("`{word}` is not a rule of success"), "write all, any or quorum");
+    let success_when = SuccessWhen::named(word).ok_or_else(unknown);
+    let success_when = findings.take(&at.key("success_when"), success_when).unwrap_or_default();
+    let over = match (addresses == "all", listed) {
+        (true, Some(_)) => {
+            let problem = "`addresses: all` asks for the name's addresses, `connect_to` for others";
+            findings.add(&at.key("connect_to"), wrong(problem, "keep one of the two"));
+            return None;
+        }
+        (true, None) => Over::Addresses,
+        (false, Some(listed)) => Over::Listed(listed),
+        (false, None) => return None,
     };
-    findings.add(&at.key("addresses"), refused);
+    Some(FanOut { over, success_when })
 }
 
-fn edges(raw: &RawJob, at: &At, findings: &mut Findings) -> Vec<Option<ConnectTo>> {
+fn listed(raw: &RawJob, at: &At, findings: &mut Findings) -> Option<Arc<[ConnectTo]>> {
     let at = at.key("connect_to");
-    let Some(list) = raw.connect_to.as_ref().filter(|list| !list.is_empty()) else { return vec![None] };
+    let list = raw.connect_to.as_ref().filter(|list| !list.is_empty())?;
     no_duplicates(findings, &at, list);
+    if list.len() > MAX_LISTED {
+        let problem = format!("{} edges, more than {MAX_LISTED}", list.len());
+        findings.add(&at, wrong(problem, "make it several jobs"));
+    }
     let read = |text: &String| {
-        text.parse::<ConnectTo>().map(Some).map_err(|_| {
+        text.parse::<ConnectTo>().map_err(|_| {
             let remedy =
                 "write an address or name with an optional port, such as 203.0.113.7 or \"[2001:db8::1]:8443\"";
             wrong(format!("`{}` is not an address to connect to", show::target(text)), remedy)
         })
     };
-    each(findings, &at, Some(list), read)
+    Some(each(findings, &at, Some(list), read).into())
 }
 
 fn retry(raw: &mut RawRetry, at: &At, findings: &mut Findings) -> Retry {
@@ -246,31 +270,44 @@ impl Plan<'_> {
     }
 
     fn add_target(&self, jobs: &mut Jobs<'_>, at: &At, aim: Aim<'_>) {
-        let listed = aim.block.site.connect_to.is_none().then_some(&self.edges);
         for &(module, kind) in aim.block.modules.as_ref().unwrap_or(&self.modules) {
             if jobs.findings.take(at, check_target(aim.target, kind, module)).is_none() {
                 continue;
             }
-            for edge in listed.unwrap_or(&vec![None]) {
-                let series = self.series(module, edge.as_ref(), aim);
-                if let Some(first) = jobs.places.get(&series.key) {
-                    jobs.findings.add(at, duplicate(aim.target, module, first));
-                    break;
-                }
-                jobs.places.insert(series.key.clone(), at.clone());
-                jobs.series.push(series);
+            let fan = jobs.findings.take(at, self.fan(module, aim, jobs.modules));
+            let series = self.series(module, aim, fan.flatten());
+            if let Some(first) = jobs.places.get(&series.key) {
+                jobs.findings.add(at, duplicate(aim.target, module, first));
+                continue;
             }
+            jobs.places.insert(series.key.clone(), at.clone());
+            jobs.series.push(series);
         }
     }
 
-    fn series(&self, module: &str, edge: Option<&ConnectTo>, aim: Aim<'_>) -> Series {
+    /// What the probes of one target by one module fan out over: by the job, unless the target's labels say whom to connect
+    /// to, or by the module's `ip_protocol`.
+    fn fan(&self, module: &str, aim: Aim<'_>, modules: &BTreeMap<String, Outline>) -> Result<Option<FanOut>, Wrong> {
+        let of_job = self.fan.clone().filter(|_| aim.block.site.connect_to.is_none());
+        let both = modules.get(module).is_some_and(|outline| outline.ip_protocol == IpProtocol::Both);
+        match of_job {
+            Some(_) if both => {
+                let problem =
+                    format!("`{module}` has `ip_protocol: both`, and the job fans out over addresses as well");
+                Err(wrong(problem, "use another module, or leave out `addresses` and `connect_to`"))
+            }
+            None if both => Ok(Some(FanOut { over: Over::Families, success_when: self.success_when })),
+            fan => Ok(fan),
+        }
+    }
+
+    fn series(&self, module: &str, aim: Aim<'_>, fan: Option<FanOut>) -> Series {
         let own = [("job", self.name), ("instance", aim.target), ("module", module)];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let edge_label = edge.map(|edge| ("edge".to_owned(), edge.to_string()));
-        let key = own.into_iter().chain(edge_label).chain(aim.block.labels.iter().cloned()).collect();
-        let site = aim.block.site.or(&Site { connect_to: edge.cloned(), ..self.site.clone() });
+        let key = own.into_iter().chain(aim.block.labels.iter().cloned()).collect();
+        let site = aim.block.site.or(&self.site);
         let job = Job { site, retry: self.retry.clone(), ..Job::new(ModuleName::new(module), aim.target) };
-        Series { key: SeriesKey(key), job, interval: self.interval }
+        Series { key: SeriesKey(key), job, interval: self.interval, fan }
     }
 }
 

@@ -31,6 +31,7 @@ struct Outline {
     /// `None` when the prober is not a known one.
     kind: Option<ProberKind>,
     timeout: Option<Duration>,
+    ip_protocol: IpProtocol,
 }
 
 /// What `raw` asks for.
@@ -57,7 +58,7 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
     let ip_protocol = findings.take(&at.key("ip_protocol"), value::ip_protocol(protocol)).unwrap_or_default();
     let prober = prober(raw, &at, findings);
     let proxy = proxy::of_module(raw, &at, findings);
-    let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout };
+    let outline = Outline { kind: prober.as_ref().map(Prober::kind), timeout, ip_protocol };
     let keys = [
         ("hostname", raw.hostname.as_ref()),
         ("connect_to", raw.connect_to.as_ref()),

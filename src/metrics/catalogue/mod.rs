@@ -3,6 +3,7 @@
 //! The page, the docs and the tests all go through it. Names and help texts that `blackbox_exporter` has too are its
 //! own to the letter, because dashboards and alerts rely on them.
 
+mod fan;
 mod http;
 mod probe;
 mod scan;
@@ -11,7 +12,7 @@ mod tls;
 mod websocket;
 
 use super::{Own, Process, Samples, SeriesFacts, own};
-use crate::model::{ProbeReport, ProberKind, Reason};
+use crate::model::{FanFacts, ProbeReport, ProberKind, Reason};
 
 /// One metric: what it is called, what it means and where its samples come from.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,8 @@ pub enum Read {
     Probe(fn(&ProbeReport, &mut Samples)),
     /// The running facts of a scheduled series: on `/metrics` only.
     Series(fn(&SeriesFacts<'_>, &mut Samples)),
+    /// The roll-ups of a target that fans out: on the pages of its reports.
+    Fan(fn(&FanFacts, &mut Samples)),
     /// The exporter: on `/metrics` only.
     Own(fn(&Own, &mut Samples)),
     /// The exporter's process, where the system tells: on `/metrics` only.
@@ -93,6 +96,7 @@ impl Metric {
 pub(super) const FAMILIES: &[(&str, &[Metric])] = &[
     ("Every probe", probe::VERDICT),
     ("Name resolution", probe::RESOLVE),
+    ("A target over several addresses", fan::METRICS),
     ("Prober `http`", http::METRICS),
     ("Prober `websocket`", websocket::METRICS),
     ("Prober `tls`", tls::PROBER),
@@ -172,7 +176,7 @@ mod tests {
 
     #[test]
     fn labels_cannot_clash_with_those_of_a_job() {
-        for metric in CATALOGUE.iter().filter(|m| matches!(m.read, Read::Probe(_) | Read::Series(_))) {
+        for metric in CATALOGUE.iter().filter(|m| matches!(m.read, Read::Probe(_) | Read::Series(_) | Read::Fan(_))) {
             for label in metric.labels {
                 assert!(RESERVED_LABELS.contains(label), "{}: `{label}` is not reserved", metric.name);
             }
