@@ -7,7 +7,7 @@ use crate::board::Board;
 use crate::config::{self, Config, ConfigError, ConfigErrors};
 use crate::engine::{Engine, EngineOptions, Fingerprint, Limits, SetupError};
 use crate::metrics;
-use crate::model::{Job, Plan, ProbeReport};
+use crate::model::{FanOut, Job, MAX_EDGES, Outcome, Plan};
 use crate::schedule::Schedule;
 use crate::server::{self, Active, Front, LOOK_EVERY, Options, ReloadRequest, Setup, State, Web, WebError};
 use sha2::{Digest, Sha256};
@@ -153,20 +153,19 @@ fn start_web(path: PathBuf) -> Result<Arc<Web>, ConfigErrors> {
 pub async fn probe_once(
     source: &Source,
     key_log: bool,
-    job: impl FnOnce(&Engine) -> Result<Job, String>,
-) -> Result<ProbeReport, String> {
-    let options = EngineOptions { max_in_flight: 1, key_log };
+    job: impl FnOnce(&Engine) -> Result<(Job, Option<FanOut>), String>,
+) -> Result<Outcome, String> {
+    let options = EngineOptions { max_in_flight: MAX_EDGES, key_log };
     let loaded = load(source, |plan| Engine::new(plan, options)).map_err(|errors| errors.to_string())?;
-    let job = job(&loaded.engine)?;
+    let (job, fan) = job(&loaded.engine)?;
     let module = loaded.engine.module(job.module.as_str()).expect("the job was made from this engine");
     let timeout = module.timeout.unwrap_or(SINGLE_TIMEOUT);
-    Ok(loaded.engine.run(&job, Limits { timeout, budget: timeout }).await)
+    Ok(loaded.engine.carry_out(&job, fan.as_ref(), Limits { timeout, budget: timeout }).await)
 }
 
-/// The metrics of one report, in text format 0.0.4.
-pub fn metrics_text(report: &ProbeReport) -> String {
-    let row = metrics::Row { report: Some(report), ..metrics::Row::default() };
-    metrics::to_text(&metrics::render(&[row], None))
+/// The metrics of what came of a probe, in text format 0.0.4.
+pub fn metrics_text(outcome: &Outcome) -> String {
+    metrics::to_text(&metrics::of_outcome(outcome))
 }
 
 /// Runs until `shutdown` ends. The listeners are bound already: whoever starts us knows the addresses, and a port in use

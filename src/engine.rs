@@ -25,7 +25,6 @@ use tokio::{
 };
 
 pub use crate::probe::{Fingerprint, SetupError};
-pub use fan::MAX_EDGES;
 
 /// The target of log lines about probes, which have a level of their own (`--log.prober`).
 pub const PROBE_LOG: &str = "probe";

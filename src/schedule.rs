@@ -5,7 +5,7 @@
 
 use crate::board::{Board, Change};
 use crate::engine::{Engine, Limits, PROBE_LOG, log_failure};
-use crate::model::{FanReport, Job, ProbeReport, Series, SeriesKey};
+use crate::model::{Job, Outcome, ProbeReport, Series, SeriesKey};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -87,13 +87,8 @@ async fn repeat(mut work: watch::Receiver<Work>, board: Arc<Board>) {
         let Work { engine, series } = work.borrow().clone();
         let lag = due.elapsed();
         let limits = limits(&engine, &series, lag);
-        match &series.fan {
-            None => record(&board, &series.key, engine.run(&series.job, limits).await, lag),
-            // Boxed: most series do not fan out, and none should hold room for it between two runs.
-            Some(fan) => {
-                record_fan(&board, &series.key, &Box::pin(engine.fan_out(&series.job, fan, limits)).await, lag)
-            }
-        }
+        let outcome = engine.carry_out(&series.job, series.fan.as_ref(), limits).await;
+        record(&board, &series.key, &outcome, lag);
         let missed = missed_ticks(due.elapsed(), interval);
         if missed > 0 {
             board.skipped(&series.key, missed.into());
@@ -114,17 +109,13 @@ fn missed_ticks(since_due: Duration, interval: Duration) -> u32 {
     u32::try_from(since_due.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u32::MAX - 1)
 }
 
-/// Stores a report and writes the line that a change of verdict is worth.
-fn record(board: &Board, key: &SeriesKey, report: ProbeReport, lag: Duration) {
-    let report = Arc::new(report);
-    if let Some(change) = board.put(key, Arc::clone(&report), lag) {
-        log_change(&report, change);
-    }
-}
-
-/// The same for every edge of a fan-out.
-fn record_fan(board: &Board, key: &SeriesKey, fan: &FanReport, lag: Duration) {
-    for (report, change) in fan.reports().zip(board.put_fan(key, fan, lag)) {
+/// Stores what came of a run and writes the lines that changes of verdict are worth.
+fn record(board: &Board, key: &SeriesKey, outcome: &Outcome, lag: Duration) {
+    let changes = match outcome {
+        Outcome::One(report) => board.put(key, Arc::clone(report), lag).into_iter().collect(),
+        Outcome::Fan(fan) => board.put_fan(key, fan, lag),
+    };
+    for (report, change) in outcome.reports().zip(changes) {
         log_change(report, change);
     }
 }

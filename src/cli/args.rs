@@ -1,5 +1,6 @@
 //! The command line: blackbox's flags with their names and defaults, and our commands.
 
+use crate::model::SuccessWhen;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -129,9 +130,16 @@ pub(super) struct ProbeArgs {
     /// Host header and SNI, apart from the address in the target
     #[arg(long)]
     pub(super) hostname: Option<String>,
-    /// Connect to this address instead of the target's own; SNI and Host stay the target's
-    #[arg(long, value_name = "ADDRESS[:PORT]")]
-    pub(super) connect_to: Option<crate::model::ConnectTo>,
+    /// Connect to this address instead of the target's own; SNI and Host stay the target's. May be given several times:
+    /// each is probed
+    #[arg(long, value_name = "ADDRESS[:PORT]", action = ArgAction::Append)]
+    pub(super) connect_to: Vec<crate::model::ConnectTo>,
+    /// Probe every address of the target's name
+    #[arg(long)]
+    pub(super) all_addresses: bool,
+    /// How many of several addresses have to succeed: all, any or quorum
+    #[arg(long, value_name = "RULE", default_value = "all", value_parser = rule)]
+    pub(super) success_when: SuccessWhen,
     /// Send this name as SNI, and verify it unless --verify-name says another; `none` sends none
     #[arg(long, value_name = "NAME")]
     pub(super) sni: Option<crate::model::Sni>,
@@ -189,6 +197,10 @@ impl LogLevel {
             Self::Error => tracing::Level::ERROR,
         }
     }
+}
+
+fn rule(text: &str) -> Result<SuccessWhen, String> {
+    SuccessWhen::named(text).ok_or_else(|| "write all, any or quorum".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -2,13 +2,12 @@
 //! within one budget.
 
 use super::{Engine, Limits};
-use crate::model::{ConnectTo, FanOut, FanReport, Host, IpFamily, Job, Lookup, Over, ProbeReport, Site};
+use crate::model::{
+    ConnectTo, FanOut, FanReport, Host, IpFamily, Job, Lookup, MAX_EDGES, Outcome, Over, ProbeReport, Site,
+};
 use futures_util::future::join_all;
 use std::{net::IpAddr, sync::Arc};
 use tokio::time::Instant;
-
-/// Edges probed at most; what a name has beyond them is left out, and counted.
-pub const MAX_EDGES: usize = 64;
 
 /// One probe of a fan-out.
 struct Edge {
@@ -17,12 +16,24 @@ struct Edge {
 }
 
 impl Engine {
+    /// Runs `job`, over several addresses if `fan` says so.
+    ///
+    /// # Panics
+    /// If this engine has no module of the job's name.
+    pub async fn carry_out(&self, job: &Job, fan: Option<&FanOut>, limits: Limits) -> Outcome {
+        match fan {
+            None => Outcome::One(Arc::new(self.run(job, limits).await)),
+            // Boxed: most jobs do not fan out, and none should hold room for it.
+            Some(fan) => Outcome::Fan(Box::pin(self.fan_out(job, fan, limits)).await),
+        }
+    }
+
     /// Runs `job` over each address that `fan` leads to: each with a permit, a deadline and retries of its own.
     ///
     /// # Panics
     /// If this engine has no module of the job's name.
     #[expect(clippy::disallowed_methods, reason = "the budget spans the lookup and the probes")]
-    pub async fn fan_out(&self, job: &Job, fan: &FanOut, limits: Limits) -> FanReport {
+    async fn fan_out(&self, job: &Job, fan: &FanOut, limits: Limits) -> FanReport {
         let began = Instant::now();
         let (mut edges, lookup) = match &fan.over {
             Over::Listed(listed) => (listed.iter().map(|to| listed_edge(job, to)).collect(), None),

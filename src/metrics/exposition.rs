@@ -1,7 +1,7 @@
 //! The page: rows and the catalogue in, OpenMetrics 1.0.0 out, and the same page as the older text format 0.0.4.
 
 use super::{CATALOGUE, Kind, Metric, Own, Process, Read, Row, Samples, Value, samples::Sample};
-use crate::model::{PHASE_BUCKETS, PhaseHistogram};
+use crate::model::{Outcome, PHASE_BUCKETS, PhaseHistogram};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet, text},
@@ -29,6 +29,19 @@ pub fn render(rows: &[Row<'_>], own: Option<&Own>) -> String {
     }
     text::encode_eof(&mut page).expect(STRING_GROWS);
     page
+}
+
+/// The page of what came of one job: each sample of a fan-out has its edge, the roll-ups have none.
+pub fn of_outcome(outcome: &Outcome) -> String {
+    let fan = match outcome {
+        Outcome::One(report) => return render(&[Row { report: Some(report), ..Row::default() }], None),
+        Outcome::Fan(fan) => fan,
+    };
+    let labels: Vec<_> = fan.edges.iter().map(|(edge, _)| [(fan.label.to_owned(), edge.clone())]).collect();
+    let edges = fan.edges.iter().zip(&labels);
+    let edges = edges.map(|((_, report), labels)| Row { labels, report: Some(report), ..Row::default() });
+    let whole = Row { report: fan.failed.as_deref(), fan: Some(fan.facts()), ..Row::default() };
+    render(&edges.chain([whole]).collect::<Vec<_>>(), None)
 }
 
 type RowLabels = Vec<(String, String)>;

@@ -17,7 +17,7 @@ mod own;
 mod samples;
 
 pub use catalogue::{CATALOGUE, Kind, Metric, Read};
-pub use exposition::{render, to_text};
+pub use exposition::{of_outcome, render, to_text};
 pub use format::Format;
 pub use own::{Own, Process};
 pub use samples::{Samples, Value};

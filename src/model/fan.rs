@@ -4,6 +4,9 @@ use super::{ConnectTo, IpFamily, ProbeReport};
 use std::{collections::BTreeSet, sync::Arc};
 use strum::{IntoStaticStr, VariantArray};
 
+/// Edges probed at most; what a name has beyond them is left out, and counted.
+pub const MAX_EDGES: usize = 64;
+
 /// How a probe of one target fans out.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FanOut {
@@ -11,6 +14,33 @@ pub struct FanOut {
     pub over: Over,
     /// When the whole counts as a success.
     pub success_when: SuccessWhen,
+}
+
+impl FanOut {
+    /// What a request asks for: these edges (a single one is no fan-out), all addresses, or one of each family.
+    pub fn asked(
+        listed: Vec<ConnectTo>,
+        all: bool,
+        families: bool,
+        success_when: SuccessWhen,
+    ) -> Result<Option<Self>, String> {
+        if all && !listed.is_empty() {
+            return Err("all addresses and edges to connect to exclude each other".into());
+        }
+        let mut each_once: Vec<ConnectTo> = Vec::new();
+        for edge in listed {
+            if !each_once.contains(&edge) {
+                each_once.push(edge);
+            }
+        }
+        let over = match each_once.len() {
+            more if more > MAX_EDGES => return Err(format!("{more} edges to connect to, more than {MAX_EDGES}")),
+            _ if all => Some(Over::Addresses),
+            2.. => Some(Over::Listed(each_once.into())),
+            _ => families.then_some(Over::Families),
+        };
+        Ok(over.map(|over| Self { over, success_when }))
+    }
 }
 
 /// What a probe fans out over.
@@ -127,6 +157,34 @@ impl FanReport {
     /// Every report: of each edge, or of what failed before there were any.
     pub fn reports(&self) -> impl Iterator<Item = &Arc<ProbeReport>> {
         self.failed.iter().chain(self.edges.iter().map(|(_, report)| report))
+    }
+}
+
+/// What came of a job, whether or not it fanned out.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// One probe.
+    One(Arc<ProbeReport>),
+    /// One per edge.
+    Fan(FanReport),
+}
+
+impl Outcome {
+    /// Every report.
+    pub fn reports(&self) -> impl Iterator<Item = &Arc<ProbeReport>> {
+        let (one, fan) = match self {
+            Self::One(report) => (Some(report), None),
+            Self::Fan(fan) => (None, Some(fan.reports())),
+        };
+        one.into_iter().chain(fan.into_iter().flatten())
+    }
+
+    /// Whether it counts as a success.
+    pub fn is_success(&self) -> bool {
+        match self {
+            Self::One(report) => report.is_success(),
+            Self::Fan(fan) => fan.facts().success,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ mod web;
 
 pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
 pub use failure::{Failure, Reason};
-pub use fan::{FanFacts, FanOut, FanReport, Over, SuccessWhen};
+pub use fan::{FanFacts, FanOut, FanReport, MAX_EDGES, Outcome, Over, SuccessWhen};
 pub use job::{Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,

@@ -1,11 +1,9 @@
 //! `/probe`: one target through one module, now; the answer is its metrics, or its debug report.
 
 use super::{Active, State, params::Params, reply, timeout};
-use crate::engine::{Limits, MAX_EDGES, log_failure};
-use crate::metrics::{Row, render, to_text};
-use crate::model::{
-    ConnectTo, FanOut, FanReport, IpProtocol, Job, Module, ModuleName, Over, ProbeReport, Site, SuccessWhen,
-};
+use crate::engine::{Limits, log_failure};
+use crate::metrics::{Row, of_outcome, render, to_text};
+use crate::model::{FanOut, IpProtocol, Job, Module, ModuleName, Outcome, ProbeReport, Site, SuccessWhen};
 use crate::show;
 use axum::extract::{self, RawQuery};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -28,60 +26,28 @@ pub(super) async fn probe(
         Err((status, text)) => return reply::line(status, &text),
     };
     let limits = Limits { timeout: order.timeout, budget: order.timeout };
-    let found = order.carry_out(limits).await;
-    for report in found.reports() {
+    let outcome = order.active.engine.carry_out(&order.job, order.fan.as_ref(), limits).await;
+    for report in outcome.reports() {
         log_failure(report);
         state.board.remember(Arc::clone(report));
     }
     if params.get("debug") == Some("true") {
-        return reply::text(found.debug_text(&state));
+        return reply::text(debug_texts(&state, &outcome));
     }
-    reply::exposition(&headers, found.exposition())
+    reply::exposition(&headers, of_outcome(&outcome))
 }
 
-/// What came of a request: one report, or one per edge.
-enum Found {
-    One(Arc<ProbeReport>),
-    Fan(FanReport),
-}
-
-impl Found {
-    fn reports(&self) -> Vec<&Arc<ProbeReport>> {
-        match self {
-            Self::One(report) => vec![report],
-            Self::Fan(fan) => fan.reports().collect(),
+/// The debug report of each edge, or the only one.
+fn debug_texts(state: &State, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::One(report) => debug_text(state, report),
+        Outcome::Fan(fan) => {
+            let failed = fan.failed.iter().map(|report| debug_text(state, report));
+            let heading = |edge: &str| format!("{} {edge}\n\n", fan.label);
+            let edges = fan.edges.iter().map(|(edge, report)| heading(edge) + &debug_text(state, report) + "\n");
+            failed.chain(edges).collect()
         }
     }
-
-    fn debug_text(&self, state: &State) -> String {
-        match self {
-            Self::One(report) => debug_text(state, report),
-            Self::Fan(fan) => {
-                let label = fan.label;
-                let failed = fan.failed.iter().map(|report| debug_text(state, report));
-                let edges = fan.edges.iter();
-                let edges = edges.map(|(edge, report)| format!("{label} {edge}\n\n{}\n", debug_text(state, report)));
-                failed.chain(edges).collect()
-            }
-        }
-    }
-
-    fn exposition(&self) -> String {
-        match self {
-            Self::One(report) => exposition_of(report),
-            Self::Fan(fan) => show_fan(fan),
-        }
-    }
-}
-
-/// One answer for all edges: each sample with its edge, then the roll-ups without.
-fn show_fan(fan: &FanReport) -> String {
-    let labels: Vec<[(String, String); 1]> =
-        fan.edges.iter().map(|(edge, _)| [(fan.label.to_owned(), edge.clone())]).collect();
-    let edges = fan.edges.iter().zip(&labels);
-    let edges = edges.map(|((_, report), labels)| Row { labels, report: Some(report), ..Row::default() });
-    let whole = Row { report: fan.failed.as_deref(), fan: Some(fan.facts()), ..Row::default() };
-    render(&edges.chain([whole]).collect::<Vec<_>>(), None)
 }
 
 /// The debug report of a probe, as `/probe?debug=true` and `/logs` serve it.
@@ -138,39 +104,22 @@ impl Order {
         let fan = fan(params, module).map_err(bad)?;
         Ok(Self { job, fan, timeout, active: Arc::clone(&active) })
     }
-
-    async fn carry_out(&self, limits: Limits) -> Found {
-        let engine = &self.active.engine;
-        match &self.fan {
-            None => Found::One(Arc::new(engine.run(&self.job, limits).await)),
-            Some(fan) => Found::Fan(engine.fan_out(&self.job, fan, limits).await),
-        }
-    }
 }
 
 /// What the request fans out over: `addresses=all`, `connect_to` given several times, or a module for both families.
 fn fan(params: &Params, module: &Module) -> Result<Option<FanOut>, String> {
-    let mut listed: Vec<ConnectTo> = Vec::new();
-    for text in params.all("connect_to") {
-        let edge = text.parse().map_err(|why| format!("Parameter \"connect_to\": {why}"))?;
-        if !listed.contains(&edge) {
-            listed.push(edge);
-        }
-    }
-    if listed.len() > MAX_EDGES {
-        return Err(format!("Parameter \"connect_to\": more than {MAX_EDGES} edges"));
-    }
-    let over = match params.get("addresses") {
-        Some("all") if !listed.is_empty() => return Err("addresses=all and connect_to exclude each other".into()),
-        Some("all") => Some(Over::Addresses),
-        Some("one") | None if listed.len() > 1 => Some(Over::Listed(listed.into())),
-        Some("one") | None => (module.ip_protocol == IpProtocol::Both).then_some(Over::Families),
-        Some(other) => return Err(format!("Parameter \"addresses\": `{other}` is neither one nor all")),
+    let wrong = |name: &str, why: String| format!("Parameter {name:?}: {why}");
+    let listed: Result<_, String> = params.all("connect_to").map(str::parse).collect();
+    let all = match params.get("addresses") {
+        Some("all") => true,
+        Some("one") | None => false,
+        Some(other) => return Err(wrong("addresses", format!("`{other}` is neither one nor all"))),
     };
     let rule = params.get("success_when").unwrap_or(SuccessWhen::default().as_str());
-    let unknown = || format!("Parameter \"success_when\": `{rule}` is none of all, any and quorum");
+    let unknown = || wrong("success_when", format!("`{rule}` is none of all, any and quorum"));
     let success_when = SuccessWhen::named(rule).ok_or_else(unknown)?;
-    Ok(over.map(|over| FanOut { over, success_when }))
+    let listed = listed.map_err(|why| wrong("connect_to", why))?;
+    FanOut::asked(listed, all, module.ip_protocol == IpProtocol::Both, success_when)
 }
 
 fn scrape_timeout(headers: &HeaderMap) -> Result<Option<&str>, String> {

@@ -6,6 +6,7 @@
 mod chain;
 mod curl;
 mod debug;
+mod fan;
 mod human;
 mod json;
 mod names;
@@ -16,6 +17,7 @@ mod time;
 
 pub use curl::curl;
 pub use debug::{LogFormat, certificate_change, debug};
+pub use fan::{fan, fan_json};
 pub use human::human;
 pub use json::json;
 pub use remedy::remedy;

@@ -6,8 +6,8 @@ use super::super::{show, value};
 use super::site::{PARAMETERS, set, site};
 use super::{Outline, duration_or, each, later, no_duplicates};
 use crate::model::{
-    ConnectTo, FanOut, IpProtocol, Job, ModuleName, Over, ProberKind, RESERVED_LABELS, Reason, Retry, Series,
-    SeriesKey, Site, SuccessWhen, Target,
+    ConnectTo, FanOut, IpProtocol, Job, MAX_EDGES, ModuleName, Over, ProberKind, RESERVED_LABELS, Reason, Retry,
+    Series, SeriesKey, Site, SuccessWhen, Target,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,8 +17,6 @@ use std::{
 
 /// The label of a target that names its module, in place of the job's.
 const MODULE_PARAMETER: &str = "__param_module";
-/// As many edges as are probed at once.
-const MAX_LISTED: usize = 64;
 const DEFAULT_INTERVAL: &str = "30s";
 /// Targets are not hammered, and a tick stays far above the scheduler's own cost.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -155,8 +153,8 @@ fn listed(raw: &RawJob, at: &At, findings: &mut Findings) -> Option<Arc<[Connect
     let at = at.key("connect_to");
     let list = raw.connect_to.as_ref().filter(|list| !list.is_empty())?;
     no_duplicates(findings, &at, list);
-    if list.len() > MAX_LISTED {
-        let problem = format!("{} edges, more than {MAX_LISTED}", list.len());
+    if list.len() > MAX_EDGES {
+        let problem = format!("{} edges, more than {MAX_EDGES}", list.len());
         findings.add(&at, wrong(problem, "make it several jobs"));
     }
     let read = |text: &String| {

@@ -9,7 +9,7 @@ pub(super) const METRICS: &[Metric] = &[
         .note("0 when the lookup of the addresses failed"),
     rollup("probe_edges_failing", "How many of the edges failed", |fan, out| out.put(fan.failing as u64)),
     rollup("probe_edges_success", "Whether as many edges succeeded as success_when asks for", |fan, out| {
-        out.put(fan.success)
+        out.put(fan.success);
     }),
     rollup("probe_edges_left_out", "How many addresses were not probed because there were too many", |fan, out| {
         out.put(fan.left_out as u64);

@@ -14,7 +14,7 @@ pub(crate) use peer::{Io, Peer};
 pub(crate) use program::{Output, Program, edgeprobe};
 
 use edgeprobe::{
-    app, config,
+    config,
     engine::{Engine, EngineOptions, Limits},
     lab::{
         Expected, Lab, Listener, Seen,
@@ -22,6 +22,7 @@ use edgeprobe::{
         http::{self, Reply},
         tls::{ServerTls, Tls},
     },
+    metrics,
     model::{Job, ModuleName, ProbeReport},
 };
 use std::time::{Duration, Instant};
@@ -110,7 +111,8 @@ pub(crate) fn assert_verdict(report: &ProbeReport, expected: &str) {
 
 /// The metrics of one report, read back.
 pub(crate) fn page_of(report: &ProbeReport) -> Page {
-    Page::parse(&app::metrics_text(report))
+    let row = metrics::Row { report: Some(report), ..metrics::Row::default() };
+    Page::parse(&metrics::to_text(&metrics::render(&[row], None)))
 }
 
 /// A site with a good certificate for each of `labels` under `.localhost`, which serves no other name.
