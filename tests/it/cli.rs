@@ -41,7 +41,7 @@ async fn probe(file: &File, target: &str, more: &[&str]) -> Output {
 #[tokio::test]
 async fn a_probe_prints_what_happened_and_its_exit_code_is_the_verdict() {
     let lab = Lab::start().await.unwrap();
-    let file = File::new(&demo_config(&lab, "2s", "5s"));
+    let file = File::new(&demo_config(&lab, 2, 5));
     let human = async |name: &str| {
         let endpoint = lab.endpoint(name);
         probe(&file, &endpoint.url, &["--module", endpoint.module]).await
@@ -57,7 +57,7 @@ async fn a_probe_prints_what_happened_and_its_exit_code_is_the_verdict() {
 #[tokio::test]
 async fn a_probe_prints_for_machines_too() {
     let lab = Lab::start().await.unwrap();
-    let file = File::new(&demo_config(&lab, "2s", "5s"));
+    let file = File::new(&demo_config(&lab, 2, 5));
     let target = &lab.endpoint("expired").url;
     let prometheus = probe(&file, target, &["--module", "https", "--format", "prometheus"]).await;
     assert_eq!(Page::parse(&prometheus.stdout).verdict(&[]), "tls/cert_expired");
@@ -71,7 +71,7 @@ async fn a_probe_prints_for_machines_too() {
 #[tokio::test]
 async fn address_and_name_can_be_set_apart() {
     let lab = Lab::start().await.unwrap();
-    let file = File::new(&demo_config(&lab, "2s", "5s"));
+    let file = File::new(&demo_config(&lab, 2, 5));
     let by_address = &lab.endpoint("cdn-edge-by-address").url;
     let named = probe(&file, by_address, &["--module", "https", "--hostname", "cdn-edge.localhost"]).await;
     assert_told(&named, 0, &["ok  https"]);

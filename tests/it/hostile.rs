@@ -91,7 +91,7 @@ async fn a_stall_at_any_step_costs_one_deadline_and_leaves_nothing() {
         lab.endpoints().iter().filter(|e| e.name.starts_with("stalled-") || e.name == "wss-silent").cloned().collect();
     assert!(stalling.len() >= 4);
     let before = Handle::current().metrics().num_alive_tasks();
-    let prober = Arc::new(Prober::new(&demo_config(&lab, "1s", "5s")));
+    let prober = Arc::new(Prober::new(&demo_config(&lab, 1, 5)));
     let mut running = JoinSet::new();
     for endpoint in stalling.iter().cycle().take(5 * stalling.len()).cloned() {
         let prober = Arc::clone(&prober);
@@ -109,7 +109,7 @@ async fn a_stall_at_any_step_costs_one_deadline_and_leaves_nothing() {
 #[tokio::test]
 async fn a_dropped_probe_closes_its_connection() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "60s", "60s"));
+    let prober = Prober::new(&demo_config(&lab, 60, 60));
     for name in ["stalled-handshake", "stalled-headers", "stalled-body", "slow", "wss-silent"] {
         let endpoint = lab.endpoint(name);
         tokio::select! {
@@ -472,7 +472,7 @@ async fn a_subject_that_is_not_text_is_exported_readably() {
 #[tokio::test]
 async fn stalled_probes_do_not_hold_up_others() {
     let lab = Lab::start().await.unwrap();
-    let prober = Arc::new(Prober::new(&demo_config(&lab, "4s", "5s")));
+    let prober = Arc::new(Prober::new(&demo_config(&lab, 4, 5)));
     let mut stalled = JoinSet::new();
     for _ in 0..100 {
         let (prober, target) = (Arc::clone(&prober), lab.endpoint("stalled-handshake").url.clone());

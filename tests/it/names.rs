@@ -44,7 +44,7 @@ fn url(label: &str, listener: &Listener) -> String {
 #[tokio::test]
 async fn an_edge_is_probed_by_address_with_the_sites_name() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, 3, 5));
     let by_address = &lab.endpoint("cdn-edge-by-address").url;
     let named = Job { hostname: Some("cdn-edge.localhost".into()), ..plain_job("https", by_address) };
     assert_verdict(&prober.run(&named).await, "success");
@@ -60,7 +60,7 @@ async fn an_edge_is_probed_by_address_with_the_sites_name() {
 #[tokio::test]
 async fn connecting_elsewhere_keeps_sni_and_host() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, 3, 5));
     for (module, scheme, name) in
         [("https", "https", "cdn-edge"), ("cert", "https", "cdn-edge"), ("wss", "wss", "wss-ping")]
     {
@@ -78,7 +78,7 @@ async fn connecting_elsewhere_keeps_sni_and_host() {
 #[tokio::test]
 async fn each_redirect_hop_speaks_for_itself() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, 3, 5));
     let report = prober.probe("https", &lab.endpoint("redirect-chain").url).await;
     assert_verdict(&report, "success");
     let names = ["redirect-chain.localhost", "redirect-chain-2.localhost", "redirect-chain-3.localhost"];

@@ -44,7 +44,7 @@ async fn requests_that_cannot_be_probed_are_told_what_is_wrong() {
 #[tokio::test]
 async fn impossible_targets_are_failed_probes() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "2s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 2, 60)).await;
     for module in ["https", "wss", "cert"] {
         for target in ["http://", "https://[::1", "ftp://x/", "\u{0}", "https://a b/", "x:99999", "wss://:1/", "%%%"] {
             let page = Page::parse(exporter.probe(module, target, "").await.text());
@@ -62,7 +62,7 @@ async fn impossible_targets_are_failed_probes() {
 #[tokio::test]
 async fn the_scrape_timeout_bounds_the_probe() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "30s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 30, 60)).await;
     let path = probe_path("https", &lab.endpoint("stalled-handshake").url, "");
     let answer = ask(exporter.address, "GET", &path, "X-Prometheus-Scrape-Timeout-Seconds: 0.5\r\n").await;
     let page = Page::parse(answer.text());
@@ -85,7 +85,7 @@ async fn a_target_is_decoded_once() {
 #[tokio::test]
 async fn the_hostname_parameter_names_the_site() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "3s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 3, 60)).await;
     let target = &lab.endpoint("cdn-edge-by-address").url;
     let page = Page::parse(exporter.probe("https", target, "&hostname=cdn-edge.localhost").await.text());
     assert_eq!(page.verdict(&[]), "success");
@@ -94,7 +94,7 @@ async fn the_hostname_parameter_names_the_site() {
 #[tokio::test]
 async fn pages_come_in_the_format_and_encoding_asked_for() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "1s", "2s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 1, 2)).await;
     exporter.until_ready().await;
     for path in ["/metrics".to_owned(), probe_path("https", &lab.endpoint("expired").url, "")] {
         let text = exporter.get(&path).await;
@@ -117,7 +117,7 @@ async fn pages_come_in_the_format_and_encoding_asked_for() {
 #[tokio::test]
 async fn scheduled_series_carry_job_instance_and_module() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "1s", "2s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 1, 2)).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     assert_eq!(page.all("probe_success", &[]).len(), lab.endpoints().len());
@@ -173,7 +173,7 @@ async fn metrics_are_served_while_every_target_stalls() {
 #[tokio::test]
 async fn each_debug_report_is_of_its_own_probe() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "3s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 3, 60)).await;
     let expired = lab.endpoint("expired").url.clone();
     let mut asked = JoinSet::new();
     for n in 0..20 {
