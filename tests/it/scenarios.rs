@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// The timeout where a probe waits for it, in seconds.
 const TIMEOUT: u64 = 3;
 /// The timeout where a probe does not wait for it, in seconds: far more than it takes, though the machine has other work.
-const PLENTY: u64 = 12;
+const PATIENT: u64 = 12;
 /// How far from the timeout a probe may end: what does not wait for it is far below, what does is hardly above.
 const SLACK: Duration = Duration::from_secs(1);
 /// Probes at once, but for those that only wait: each has its own deadline, and all others' work must not use it up.
@@ -33,8 +33,8 @@ async fn of_each<'a, T>(
 }
 
 async fn probe_all(lab: &Lab, wanted: impl Fn(&Endpoint) -> bool) -> Vec<(&Endpoint, ProbeReport)> {
-    let prober = |timeout| Prober::new(&demo_config(lab, timeout, PLENTY));
-    let (short, long) = (prober(TIMEOUT), prober(PLENTY));
+    let prober = |timeout| Prober::new(&demo_config(lab, timeout, PATIENT));
+    let (short, long) = (prober(TIMEOUT), prober(PATIENT));
     of_each(lab.endpoints().iter().filter(|endpoint| wanted(endpoint)), async |endpoint| {
         let prober = if waits(endpoint) { &short } else { &long };
         prober.probe(endpoint.module, &endpoint.url).await
@@ -73,7 +73,7 @@ fn check_time(endpoint: &Endpoint, report: &ProbeReport, page: &Page) {
         assert!(report.elapsed < report.timeout, "{name}: {:?}", report.elapsed);
         return;
     }
-    let timeout = Duration::from_secs(if waits(endpoint) { TIMEOUT } else { PLENTY });
+    let timeout = Duration::from_secs(if waits(endpoint) { TIMEOUT } else { PATIENT });
     assert!(page.says("probe_timeout_seconds", &[], timeout.as_secs_f64()), "{name}");
     assert!(page.says("probe_duration_seconds", &[], report.elapsed.as_secs_f64()), "{name}");
     if waits(endpoint) {
@@ -191,9 +191,9 @@ async fn the_three_doors_agree() {
 
 /// The door of `/probe`. What the exporter schedules hardly begins in that time.
 async fn check_requests(lab: &Lab) {
-    let exporter = Exporter::start(&demo_config(lab, PLENTY, 3600)).await;
+    let exporter = Exporter::start(&demo_config(lab, PATIENT, 3600)).await;
     let answers = of_each(lab.endpoints(), async |endpoint| {
-        let seconds = if waits(endpoint) { TIMEOUT } else { PLENTY };
+        let seconds = if waits(endpoint) { TIMEOUT } else { PATIENT };
         let path = probe_path(endpoint.module, &endpoint.url, "");
         ask(exporter.address, "GET", &path, &format!("X-Prometheus-Scrape-Timeout-Seconds: {seconds}\r\n")).await
     });
@@ -208,7 +208,7 @@ async fn check_requests(lab: &Lab) {
 #[tokio::test]
 async fn a_probe_is_one_connection_that_does_not_outlive_it() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, 3, 5));
+    let prober = Prober::new(&demo_config(&lab, PATIENT, PATIENT));
     for name in ["good", "good-h2", "wrong-status", "big-body", "wss-echo", "wss-ping", "expired", "cert-good"] {
         let endpoint = lab.endpoint(name);
         prober.probe(endpoint.module, &endpoint.url).await;

@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes on a slow machine; only a test that fails waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The timeout, in seconds, of a probe that is not to wait for it.
+pub(crate) const PLENTY: u64 = 60;
+
 /// Waits until `done`, and fails the test when that takes too long.
 pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
@@ -46,20 +49,20 @@ pub(crate) fn trusting(ca_pem: &str, yaml: &str) -> String {
     yaml.replace("@CA@", &quoted)
 }
 
-/// One module named `m` of the `http` prober that trusts `ca`, with these further lines (flow style, each with its comma)
-/// in its block.
-pub(crate) fn http_module(ca: &Authority, timeout: &str, more: &str) -> String {
+/// One module named `m` of the `http` prober that trusts `ca`, with this timeout in seconds and these further lines (flow
+/// style, each with its comma) in its block.
+pub(crate) fn http_module(ca: &Authority, timeout: u64, more: &str) -> String {
     let text = format!(
-        "modules: {{m: {{prober: http, timeout: {timeout}, http: {{preferred_ip_protocol: ip4, {more} \
+        "modules: {{m: {{prober: http, timeout: {timeout}s, http: {{preferred_ip_protocol: ip4, {more} \
          tls_config: {{ca: @CA@}}}}}}}}\n"
     );
     trusting(&ca.root_pem(), &text)
 }
 
 /// As [`http_module`], of the `websocket` prober.
-pub(crate) fn websocket_module(ca: &Authority, timeout: &str, more: &str) -> String {
+pub(crate) fn websocket_module(ca: &Authority, timeout: u64, more: &str) -> String {
     let text = format!(
-        "modules: {{m: {{prober: websocket, timeout: {timeout}, websocket: {{preferred_ip_protocol: ip4, {more} \
+        "modules: {{m: {{prober: websocket, timeout: {timeout}s, websocket: {{preferred_ip_protocol: ip4, {more} \
          http_config: {{tls_config: {{ca: @CA@}}}}}}}}}}\n"
     );
     trusting(&ca.root_pem(), &text)
@@ -108,6 +111,20 @@ pub(crate) fn verdict(report: &ProbeReport) -> String {
 #[track_caller]
 pub(crate) fn assert_verdict(report: &ProbeReport, expected: &str) {
     assert_eq!(verdict(report), expected, "{}: {:?}", report.job.shown_target(), report.failure);
+}
+
+/// Fails the test unless the probe waited for its deadline, and for one only.
+#[track_caller]
+pub(crate) fn assert_waited(report: &ProbeReport) {
+    let ProbeReport { elapsed, timeout, .. } = report;
+    assert!(elapsed >= timeout && *elapsed < *timeout * 2, "{elapsed:?} of {timeout:?}");
+}
+
+/// Fails the test unless the probe ended by itself, long before its deadline.
+#[track_caller]
+pub(crate) fn assert_did_not_wait(report: &ProbeReport) {
+    let ProbeReport { elapsed, timeout, .. } = report;
+    assert!(*elapsed < *timeout / 2, "{elapsed:?} of {timeout:?}");
 }
 
 /// The metrics of one report, read back.
