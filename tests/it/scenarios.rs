@@ -163,7 +163,8 @@ async fn whatever_is_wrong_with_a_certificate_it_is_seen() {
 async fn the_three_doors_agree() {
     let lab = Lab::start().await.unwrap();
     check_requests(&lab).await;
-    let exporter = Exporter::start(&demo_config(&lab, 2 * TIMEOUT, 2 * TIMEOUT)).await;
+    // The interval is long enough for all of them to come one after the other.
+    let exporter = Exporter::start(&demo_config(&lab, PATIENT, PATIENT)).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     for endpoint in lab.endpoints() {
