@@ -29,8 +29,9 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes on a slow machine; only a test that fails waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The timeout, in seconds, of a probe that is not to wait for it.
-pub(crate) const PLENTY: u64 = 60;
+/// The timeout, in seconds, of a probe that is not to wait for it. Longer than [`PATIENCE`]: what ends only with it fails
+/// the test.
+pub(crate) const PLENTY: u64 = 120;
 
 /// Waits until `done`, and fails the test when that takes too long.
 pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
