@@ -95,7 +95,7 @@ async fn the_hostname_parameter_names_the_site() {
 #[tokio::test]
 async fn pages_come_in_the_format_and_encoding_asked_for() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, 1, 2)).await;
+    let exporter = Exporter::start(&demo_config(&lab, 5, 10)).await;
     exporter.until_ready().await;
     for path in ["/metrics".to_owned(), probe_path("https", &lab.endpoint("expired").url, "")] {
         let text = exporter.get(&path).await;
@@ -118,7 +118,7 @@ async fn pages_come_in_the_format_and_encoding_asked_for() {
 #[tokio::test]
 async fn scheduled_series_carry_job_instance_and_module() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, 1, 2)).await;
+    let exporter = Exporter::start(&demo_config(&lab, 5, 10)).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     assert_eq!(page.all("probe_success", &[]).len(), lab.endpoints().len());

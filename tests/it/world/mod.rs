@@ -40,7 +40,7 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
         let waited = began.elapsed();
         assert!(waited < PATIENCE, "waited too long until {what}");
         // Who waits for long asks less often: many tests that ask are load for each other.
-        tokio::time::sleep((waited / 20).clamp(Duration::from_millis(5), Duration::from_millis(50))).await;
+        tokio::time::sleep((waited / 20).clamp(Duration::from_millis(5), Duration::from_millis(250))).await;
     }
 }
 
