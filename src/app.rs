@@ -276,8 +276,9 @@ impl Reloader {
                 Ok(())
             }
             Err(errors) => {
-                self.state.reload_failed();
+                // First of all: whoever sees the metric looks for the reason in the log.
                 tracing::error!(%errors, "the config could not be reloaded; the one before stays");
+                self.state.reload_failed();
                 Err(errors)
             }
         }
@@ -312,8 +313,8 @@ impl Reloader {
                 tracing::info!(config = %self.source.name(), "took up changed certificate files");
             }
             Err(errors) => {
-                self.state.files_failed();
                 tracing::error!(%errors, "changed certificate files are not usable; those before stay");
+                self.state.files_failed();
             }
         }
     }

@@ -4,7 +4,7 @@ use super::{Endpoint, Expected, Lab};
 use futures_util::{SinkExt, StreamExt};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use std::{collections::HashSet, io, net::Ipv4Addr, pin::pin, sync::Arc};
+use std::{collections::HashSet, io, net::Ipv4Addr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -75,13 +75,13 @@ impl Client<'_> {
     }
 }
 
-/// Lets other tasks run until `done`; a test that waits in vain fails.
+/// Waits until `done`; a test that waits in vain fails, after a minute.
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    for _ in 0..100_000 {
+    for _ in 0..12_000 {
         if done().await {
             return;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("never: {what}");
 }

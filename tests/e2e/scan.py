@@ -19,6 +19,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from world import free_port
+
 RUNS = 3
 CONFIG = """
 modules:
@@ -182,7 +184,7 @@ class World:
             yield port
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(10)
+            process.wait(60)
 
     def s_server(self, port, cert, options):
         cert, key = self.pem(cert)
@@ -217,13 +219,7 @@ class World:
         return path
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port, process, log, patience=10):
+def wait_for(port, process, log, patience=60):
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if process.poll() is not None:

@@ -3,6 +3,7 @@
 Out: `Targets.start(folder)`, whose table says for each endpoint which module probes it and what must come out.
 """
 
+import socket
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -114,7 +115,10 @@ class Targets:
     def __init__(self, folder):
         self.folder = folder
         self.ports = {name: free_port() for name in
-                      ("good", "expired", "wrong", "incomplete", "tls12", "http2", "redirect", "site", "plain", "wss", "closed")}
+                      ("good", "expired", "wrong", "incomplete", "tls12", "http2", "redirect", "site", "plain", "wss")}
+        self.closed = socket.socket()  # bound and not listening: refused, and nobody else's for as long as the run lasts
+        self.closed.bind(("127.0.0.1", 0))
+        self.ports["closed"] = self.closed.getsockname()[1]
         self.root = folder / "root.pem"
         self.processes = []
 
@@ -140,6 +144,7 @@ class Targets:
         """Stop the servers."""
         for process in self.processes:
             process.stop()
+        self.closed.close()
 
     def _certificates(self):
         authority = Authority(self.folder)

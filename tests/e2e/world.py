@@ -1,6 +1,8 @@
 """Processes, ports, HTTP and waiting for the end-to-end run. Knows nothing of what is tested."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -8,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class Failure(Exception):
@@ -21,13 +24,19 @@ def expect(condition, message):
 
 
 def free_port():
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nobody listens on.
+
+    From below the ephemeral range, so that the system does not give it to an outgoing connection before it is used.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(lowest, 32_768))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def wait_until(what, attempt, seconds=30):
+def wait_until(what, attempt, seconds=60):
     """Call `attempt` until it returns without a Failure; its result, or the last Failure after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -82,7 +91,7 @@ class Process:
         with self.log.open("wb") as log, self.out.open("wb") as out:
             self.child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=log, cwd=folder)
 
-    def ready_at(self, url, seconds=30):
+    def ready_at(self, url, seconds=60):
         """Wait until `url` answers 200."""
 
         def attempt():
@@ -109,7 +118,7 @@ class Process:
         """Send a signal."""
         self.child.send_signal(number)
 
-    def stop(self, seconds=15):
+    def stop(self, seconds=30):
         """SIGTERM, then SIGKILL; the exit code, or None when it had to be killed."""
         if self.child.poll() is None:
             self.signal(signal.SIGTERM)

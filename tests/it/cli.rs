@@ -1,6 +1,6 @@
 //! The command line: exit codes, and the words that tell a person what is wrong and where.
 
-use crate::world::{Output, Page, demo_config, edgeprobe, trusting};
+use crate::world::{Output, PLENTY, Page, demo_config, edgeprobe, trusting};
 use edgeprobe::lab::Lab;
 use std::{fs, path::PathBuf};
 use tempfile::TempDir;
@@ -41,10 +41,11 @@ async fn probe(file: &File, target: &str, more: &[&str]) -> Output {
 #[tokio::test]
 async fn a_probe_prints_what_happened_and_its_exit_code_is_the_verdict() {
     let lab = Lab::start().await.unwrap();
-    let file = File::new(&demo_config(&lab, "2s", "5s"));
+    let [short, long] = [2, PLENTY].map(|timeout| File::new(&demo_config(&lab, timeout, timeout)));
     let human = async |name: &str| {
         let endpoint = lab.endpoint(name);
-        probe(&file, &endpoint.url, &["--module", endpoint.module]).await
+        let file = if name == "wss-silent" { &short } else { &long };
+        probe(file, &endpoint.url, &["--module", endpoint.module]).await
     };
     assert_told(&human("good").await, 0, &["ok  https", "resolve", "connect", "tls", "processing", "good.localhost"]);
     assert_told(&human("expired").await, 1, &["cert_expired", "tls", "expired.localhost"]);
@@ -57,7 +58,7 @@ async fn a_probe_prints_what_happened_and_its_exit_code_is_the_verdict() {
 #[tokio::test]
 async fn a_probe_prints_for_machines_too() {
     let lab = Lab::start().await.unwrap();
-    let file = File::new(&demo_config(&lab, "2s", "5s"));
+    let file = File::new(&demo_config(&lab, PLENTY, PLENTY));
     let target = &lab.endpoint("expired").url;
     let prometheus = probe(&file, target, &["--module", "https", "--format", "prometheus"]).await;
     assert_eq!(Page::parse(&prometheus.stdout).verdict(&[]), "tls/cert_expired");
@@ -71,7 +72,7 @@ async fn a_probe_prints_for_machines_too() {
 #[tokio::test]
 async fn address_and_name_can_be_set_apart() {
     let lab = Lab::start().await.unwrap();
-    let file = File::new(&demo_config(&lab, "2s", "5s"));
+    let file = File::new(&demo_config(&lab, PLENTY, PLENTY));
     let by_address = &lab.endpoint("cdn-edge-by-address").url;
     let named = probe(&file, by_address, &["--module", "https", "--hostname", "cdn-edge.localhost"]).await;
     assert_told(&named, 0, &["ok  https"]);

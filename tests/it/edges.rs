@@ -2,7 +2,8 @@
 //! told beside.
 
 use crate::world::{
-    Exporter, Page, Prober, ask, assert_verdict, demo_config, http_module, page_of, plain_job, probe_path, until,
+    Exporter, PLENTY, Page, Prober, ask, assert_verdict, demo_config, http_module, page_of, plain_job, probe_path,
+    until,
 };
 use edgeprobe::{
     lab::{
@@ -46,7 +47,7 @@ fn listed(edges: &[std::net::SocketAddr]) -> String {
 #[tokio::test]
 async fn a_websocket_reached_by_address_is_refused_unless_sni_and_host_name_the_site() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, PLENTY, PLENTY));
     for edge in lab.cdn().addresses() {
         let by_address = plain_job("wss", &format!("wss://{edge}/"));
         let named = prober.run(&Job { site: site(&[("hostname", CDN_SITE)]), ..by_address.clone() }).await;
@@ -201,7 +202,7 @@ async fn both_families_are_two_results() {
     let ca = Authority::new();
     let tls = ServerTls::new(&ca, Tls::new(Cert::Good), &["both.localhost".to_owned()]);
     let server = http::serve(Some(tls), |_| Reply::new(::http::StatusCode::OK, "hello\n")).await.unwrap();
-    let yaml = http_module(&ca, "3s", "").replace("m: {", "m: {ip_protocol: both, ");
+    let yaml = http_module(&ca, PLENTY, "").replace("m: {", "m: {ip_protocol: both, ");
     let exporter = Exporter::start(&yaml).await;
     let by_address = exporter.probe("m", &format!("https://{}/", server.address()), "").await;
     let page = Page::parse(by_address.text());

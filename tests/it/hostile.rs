@@ -2,7 +2,8 @@
 //! afterwards.
 
 use crate::world::{
-    Io, Peer, Prober, Program, assert_verdict, demo_config, http_module, page_of, until, verdict, websocket_module,
+    Io, PLENTY, Peer, Prober, Program, assert_did_not_wait, assert_verdict, assert_waited, demo_config, http_module,
+    page_of, until, verdict, websocket_module,
 };
 use edgeprobe::{
     lab::{
@@ -10,7 +11,6 @@ use edgeprobe::{
         ca::{Authority, Cert, Identity},
         raw::alert,
     },
-    model::ProbeReport,
     show,
 };
 use flate2::{Compression, write::GzEncoder};
@@ -76,12 +76,6 @@ async fn answering(ca: &Authority, bytes: impl Into<Vec<u8>>) -> Peer {
     .await
 }
 
-#[track_caller]
-fn assert_waited(report: &ProbeReport, timeout: Duration) {
-    assert!(report.elapsed >= timeout, "{:?}", report.elapsed);
-    assert!(report.elapsed < timeout + Duration::from_secs(1), "{:?}", report.elapsed);
-}
-
 /// A stall at any step costs one deadline, and leaves neither a connection nor a task behind (gatus #1030, telegraf #9310,
 /// cloudprober #1279).
 #[tokio::test]
@@ -91,7 +85,7 @@ async fn a_stall_at_any_step_costs_one_deadline_and_leaves_nothing() {
         lab.endpoints().iter().filter(|e| e.name.starts_with("stalled-") || e.name == "wss-silent").cloned().collect();
     assert!(stalling.len() >= 4);
     let before = Handle::current().metrics().num_alive_tasks();
-    let prober = Arc::new(Prober::new(&demo_config(&lab, "1s", "5s")));
+    let prober = Arc::new(Prober::new(&demo_config(&lab, 2, 5)));
     let mut running = JoinSet::new();
     for endpoint in stalling.iter().cycle().take(5 * stalling.len()).cloned() {
         let prober = Arc::clone(&prober);
@@ -99,7 +93,7 @@ async fn a_stall_at_any_step_costs_one_deadline_and_leaves_nothing() {
     }
     for (report, endpoint) in running.join_all().await {
         assert_verdict(&report, &endpoint.expected.to_string());
-        assert_waited(&report, Duration::from_secs(1));
+        assert_waited(&report);
     }
     until("no connection is open", async || stalling.iter().all(|e| lab.open_connections(e.name) == 0)).await;
     until("no task is left", async || Handle::current().metrics().num_alive_tasks() == before).await;
@@ -109,7 +103,7 @@ async fn a_stall_at_any_step_costs_one_deadline_and_leaves_nothing() {
 #[tokio::test]
 async fn a_dropped_probe_closes_its_connection() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "60s", "60s"));
+    let prober = Prober::new(&demo_config(&lab, PLENTY, PLENTY));
     for name in ["stalled-handshake", "stalled-headers", "stalled-body", "slow", "wss-silent"] {
         let endpoint = lab.endpoint(name);
         tokio::select! {
@@ -141,7 +135,7 @@ async fn failed_handshakes_leak_no_descriptor_and_end_at_once() {
         }
     })
     .await;
-    let program = Arc::new(Program::start(&http_module(&ca, "10s", ""), &[]).await);
+    let program = Arc::new(Program::start(&http_module(&ca, PLENTY, ""), &[]).await);
     program.probe("m", &peer.url("https")).await;
     let before = program.descriptors();
     let began = Instant::now();
@@ -152,9 +146,9 @@ async fn failed_handshakes_leak_no_descriptor_and_end_at_once() {
     }
     for page in running.join_all().await {
         assert!(page.verdict(&[]).starts_with("tls/"), "{}", page.verdict(&[]));
-        assert!(page.value("probe_duration_seconds", &[]) < 5.0);
+        assert!(page.value("probe_duration_seconds", &[]) < page.value("probe_timeout_seconds", &[]) / 2.0);
     }
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(PLENTY));
     assert_eq!(peer.accepted(), TIMES + 1);
     until("the descriptors are given back", async || program.descriptors() <= before).await;
 }
@@ -179,7 +173,7 @@ async fn floods_and_bombs_do_not_fill_the_memory() {
     let bomb = bomb.finish().unwrap();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", bomb.len());
     let bomb = answering(&ca, [head.into_bytes(), bomb].concat()).await;
-    let yaml = http_module(&ca, "1s", "");
+    let yaml = http_module(&ca, 2, "");
     let program = Program::start(&yaml, &[]).await;
     let page = program.probe("m", &endless.url("https")).await;
     assert_eq!(page.verdict(&[]), "transfer/timeout");
@@ -188,7 +182,7 @@ async fn floods_and_bombs_do_not_fill_the_memory() {
     drop(program);
     assert!(peak < MOST_KIB, "{peak} KiB for a body without end");
 
-    let yaml = http_module(&ca, "10s", "compression: gzip, body_size_limit: 1MB, fail_if_body_matches_regexp: [x],");
+    let yaml = http_module(&ca, PLENTY, "compression: gzip, body_size_limit: 1MB, fail_if_body_matches_regexp: [x],");
     let program = Program::start(&yaml, &[]).await;
     assert_eq!(program.probe("m", &bomb.url("https")).await.verdict(&[]), "transfer/body_too_large");
     let peak = program.peak_memory();
@@ -199,7 +193,7 @@ async fn floods_and_bombs_do_not_fill_the_memory() {
 #[tokio::test]
 async fn endless_and_huge_heads_end_before_the_deadline() {
     let ca = Authority::new();
-    let prober = Prober::new(&http_module(&ca, "10s", ""));
+    let prober = Prober::new(&http_module(&ca, PLENTY, ""));
     for line in [&b"X-Filler: 0123456789abcdef\r\n"[..], b"0123456789abcdef"] {
         let peer = Peer::tls(&ca, move |mut io| async move {
             head(&mut *io).await;
@@ -210,7 +204,7 @@ async fn endless_and_huge_heads_end_before_the_deadline() {
         .await;
         let report = prober.probe("m", &peer.url("https")).await;
         assert_verdict(&report, "processing/protocol_error");
-        assert!(report.elapsed < Duration::from_secs(5), "{:?}", report.elapsed);
+        assert_did_not_wait(&report);
         until("the connection is closed", async || peer.open() == 0).await;
     }
     let large = format!("HTTP/1.1 200 OK\r\nX-Large: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(60_000));
@@ -233,9 +227,9 @@ async fn a_dripping_peer_does_not_stretch_the_deadline() {
             }
         })
         .await;
-        let report = Prober::new(&http_module(&ca, "1s", "")).probe("m", &peer.url("https")).await;
+        let report = Prober::new(&http_module(&ca, 2, "")).probe("m", &peer.url("https")).await;
         assert_verdict(&report, expected);
-        assert_waited(&report, Duration::from_secs(1));
+        assert_waited(&report);
         until("the connection is closed", async || peer.open() == 0).await;
     }
 }
@@ -273,8 +267,8 @@ async fn a_websocket_that_only_pings_or_only_chats_ends_at_the_deadline() {
         }
     })
     .await;
-    let ping = Prober::new(&websocket_module(&ca, "1s", "ping: true,"));
-    let expect = Prober::new(&websocket_module(&ca, "1s", "query_response: [{expect: hello}],"));
+    let ping = Prober::new(&websocket_module(&ca, 2, "ping: true,"));
+    let expect = Prober::new(&websocket_module(&ca, 2, "query_response: [{expect: hello}],"));
     for (prober, peer, expected) in [
         (&ping, &chatting, "transfer/ping_unanswered"),
         (&ping, &pinging, "transfer/ping_unanswered"),
@@ -282,7 +276,7 @@ async fn a_websocket_that_only_pings_or_only_chats_ends_at_the_deadline() {
     ] {
         let report = prober.probe("m", &peer.url("wss")).await;
         assert_verdict(&report, expected);
-        assert_waited(&report, Duration::from_secs(1));
+        assert_waited(&report);
         until("the connection is closed", async || peer.open() == 0).await;
     }
     assert_verdict(&expect.probe("m", &chatting.url("wss")).await, "transfer/message_mismatch");
@@ -299,8 +293,9 @@ async fn a_huge_websocket_message_is_refused() {
         while let Some(Ok(_)) = socket.next().await {}
     })
     .await;
-    let report =
-        Prober::new(&websocket_module(&ca, "5s", "query_response: [{expect: x}],")).probe("m", &peer.url("wss")).await;
+    let report = Prober::new(&websocket_module(&ca, PLENTY, "query_response: [{expect: x}],"))
+        .probe("m", &peer.url("wss"))
+        .await;
     let found = verdict(&report);
     assert!(found.starts_with("transfer/"), "{found}");
     assert!(!found.ends_with("/timeout"), "{found}");
@@ -357,7 +352,7 @@ async fn answers_to_an_upgrade_are_judged_by_the_book() {
         }),
     ];
     let ca = Authority::new();
-    let prober = Prober::new(&websocket_module(&ca, "5s", ""));
+    let prober = Prober::new(&websocket_module(&ca, PLENTY, ""));
     for &(case, expected, alter) in CASES {
         let peer = answers_upgrade(&ca, alter).await;
         let report = prober.probe("m", &peer.url("wss")).await;
@@ -376,16 +371,16 @@ async fn junk_after_an_upgrade_is_a_protocol_error() {
         )
     })
     .await;
-    let report = Prober::new(&websocket_module(&ca, "5s", "ping: true,")).probe("m", &peer.url("wss")).await;
+    let report = Prober::new(&websocket_module(&ca, PLENTY, "ping: true,")).probe("m", &peer.url("wss")).await;
     assert!(verdict(&report).ends_with("/protocol_error"), "{:?}", report.failure);
-    assert!(report.elapsed < Duration::from_secs(3));
+    assert_did_not_wait(&report);
 }
 
 /// What no header may hold is refused; what one may hold, however odd, is taken and shown harmlessly.
 #[tokio::test]
 async fn odd_bytes_in_headers_harm_nobody() {
     let ca = Authority::new();
-    let prober = Prober::new(&http_module(&ca, "5s", ""));
+    let prober = Prober::new(&http_module(&ca, PLENTY, ""));
     for (bytes, expected) in [
         (&b"X-Odd: a\x00b"[..], "processing/protocol_error"),
         (b"X-Odd: a\x07b", "processing/protocol_error"),
@@ -405,7 +400,7 @@ async fn odd_bytes_in_headers_harm_nobody() {
 #[tokio::test]
 async fn bodies_end_as_their_heads_say() {
     let ca = Authority::new();
-    let prober = Prober::new(&http_module(&ca, "2s", "fail_if_body_not_matches_regexp: [hello],"));
+    let prober = Prober::new(&http_module(&ca, PLENTY, "fail_if_body_not_matches_regexp: [hello],"));
     for (rest, expected, length) in [
         (&b"Content-Length: 5\r\n\r\nhello"[..], "success", 5.0),
         (b"\r\nhello", "success", 5.0),
@@ -437,10 +432,10 @@ async fn an_early_failure_leaves_no_half_read_body() {
         }
     })
     .await;
-    let prober = Prober::new(&http_module(&ca, "5s", "body_size_limit: 10KB,"));
+    let prober = Prober::new(&http_module(&ca, PLENTY, "body_size_limit: 10KB,"));
     let report = prober.probe("m", &peer.url("https")).await;
     assert_verdict(&report, "transfer/body_too_large");
-    assert!(report.elapsed < Duration::from_secs(3));
+    assert_did_not_wait(&report);
     until("the connection is closed", async || peer.open() == 0).await;
 }
 
@@ -457,7 +452,7 @@ async fn a_subject_that_is_not_text_is_exported_readably() {
         stall(&mut *io).await;
     })
     .await;
-    let report = Prober::new(&http_module(&ca, "3s", "")).probe("m", &peer.url("https")).await;
+    let report = Prober::new(&http_module(&ca, PLENTY, "")).probe("m", &peer.url("https")).await;
     let found = verdict(&report);
     assert!(found.starts_with("tls/cert_"), "{found}: {:?}", report.failure);
     let page = page_of(&report);
@@ -472,7 +467,7 @@ async fn a_subject_that_is_not_text_is_exported_readably() {
 #[tokio::test]
 async fn stalled_probes_do_not_hold_up_others() {
     let lab = Lab::start().await.unwrap();
-    let prober = Arc::new(Prober::new(&demo_config(&lab, "4s", "5s")));
+    let prober = Arc::new(Prober::new(&demo_config(&lab, PLENTY, PLENTY)));
     let mut stalled = JoinSet::new();
     for _ in 0..100 {
         let (prober, target) = (Arc::clone(&prober), lab.endpoint("stalled-handshake").url.clone());
@@ -482,8 +477,9 @@ async fn stalled_probes_do_not_hold_up_others() {
     for _ in 0..10 {
         let report = prober.probe("https", &lab.endpoint("good").url).await;
         assert_verdict(&report, "success");
-        assert!(report.elapsed < Duration::from_secs(1), "{:?}", report.elapsed);
+        assert_did_not_wait(&report);
     }
+    assert_eq!(lab.open_connections("stalled-handshake"), 100, "none had to end first");
     stalled.shutdown().await;
     until("all are closed", async || lab.open_connections("stalled-handshake") == 0).await;
 }

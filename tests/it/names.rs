@@ -1,6 +1,8 @@
 //! Address, SNI and Host are three things, on every hop; and credentials stay where they belong.
 
-use crate::world::{Exporter, Prober, assert_verdict, demo_config, http_module, page_of, plain_job, site, until};
+use crate::world::{
+    Exporter, PLENTY, Prober, assert_verdict, demo_config, http_module, page_of, plain_job, site, until,
+};
 use ::http::{StatusCode, header};
 use edgeprobe::{
     lab::{
@@ -45,7 +47,7 @@ fn url(label: &str, listener: &Listener) -> String {
 #[tokio::test]
 async fn an_edge_is_probed_by_address_with_the_sites_name() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, PLENTY, PLENTY));
     let by_address = &lab.endpoint("cdn-edge-by-address").url;
     let site = Site { hostname: Some("cdn-edge.localhost".into()), ..Site::default() };
     let named = Job { site: site.clone(), ..plain_job("https", by_address) };
@@ -62,7 +64,7 @@ async fn an_edge_is_probed_by_address_with_the_sites_name() {
 #[tokio::test]
 async fn connecting_elsewhere_keeps_sni_and_host() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, PLENTY, PLENTY));
     for (module, scheme, name) in
         [("https", "https", "cdn-edge"), ("cert", "https", "cdn-edge"), ("wss", "wss", "wss-ping")]
     {
@@ -89,7 +91,7 @@ async fn sni_verified_name_and_host_are_set_apart() {
     let ca = Authority::new();
     let server = named_a(&ca).await;
     let port = server.address().port();
-    let prober = Prober::new(&http_module(&ca, "3s", ""));
+    let prober = Prober::new(&http_module(&ca, PLENTY, ""));
     let (by_name, by_address) = (format!("https://a.localhost:{port}/"), format!("https://127.0.0.1:{port}/"));
     let cases = [
         (&by_name, "", ("a.localhost", "a.localhost"), "success"),
@@ -125,7 +127,7 @@ async fn modules_jobs_and_labels_say_how_to_probe_and_the_request_has_the_last_w
     let ca = Authority::new();
     let server = named_a(&ca).await;
     let address = server.address();
-    let yaml = http_module(&ca, "3s", "").replace("m: {", "m: {hostname: module.localhost, verify_name: 127.0.0.1, ")
+    let yaml = http_module(&ca, 5, "").replace("m: {", "m: {hostname: module.localhost, verify_name: 127.0.0.1, ")
         + &format!(
             "\njobs:\n- {{job_name: plain, modules: [m], interval: 5s, static_configs: [{{targets: ['https://{address}/plain']}}]}}\n\
              - job_name: named\n  modules: [m]\n  interval: 5s\n  hostname: job.localhost\n  static_configs:\n\
@@ -157,7 +159,7 @@ async fn modules_jobs_and_labels_say_how_to_probe_and_the_request_has_the_last_w
 #[tokio::test]
 async fn a_refusal_for_the_names_is_told_as_one() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, PLENTY, PLENTY));
     let by_address = &lab.endpoint("cdn-edge-by-address").url;
     let name = "cdn-edge.localhost";
     for (said, verdict, hint) in [
@@ -192,7 +194,7 @@ async fn a_refusal_for_the_names_is_told_as_one() {
 #[tokio::test]
 async fn each_redirect_hop_speaks_for_itself() {
     let lab = Lab::start().await.unwrap();
-    let prober = Prober::new(&demo_config(&lab, "3s", "5s"));
+    let prober = Prober::new(&demo_config(&lab, PLENTY, PLENTY));
     let report = prober.probe("https", &lab.endpoint("redirect-chain").url).await;
     assert_verdict(&report, "success");
     let names = ["redirect-chain.localhost", "redirect-chain-2.localhost", "redirect-chain-3.localhost"];
@@ -212,7 +214,7 @@ async fn a_redirect_to_an_address_or_another_port_is_followed_with_what_is_there
         let place = Place::default();
         place.is(to);
         let start = site(&ca, &["start"], move |_| place.redirect()).await;
-        assert_verdict(&Prober::new(&http_module(&ca, "3s", "")).probe("m", &url("start", &start)).await, "success");
+        assert_verdict(&Prober::new(&http_module(&ca, PLENTY, "")).probe("m", &url("start", &start)).await, "success");
     }
     let seen = end.log().requests();
     assert_eq!(shown(&seen), [("-", "127.0.0.1"), ("end.localhost", "end.localhost")]);
@@ -228,7 +230,7 @@ async fn each_hop_keeps_its_own_certificate() {
     let to = url("end", &end);
     let tls = ServerTls::new(&ca, Tls::new(Cert::ExpiresSoon), &["start.localhost".to_owned()]);
     let start = http::serve(Some(tls), move |_| Reply::redirect(&to)).await.unwrap();
-    let report = Prober::new(&http_module(&ca, "3s", "")).probe("m", &url("start", &start)).await;
+    let report = Prober::new(&http_module(&ca, PLENTY, "")).probe("m", &url("start", &start)).await;
     assert_verdict(&report, "success");
     let leaf = |hop: usize| report.hops[hop].tls.as_ref().unwrap().chain[0].clone();
     assert_eq!((leaf(0).dns_names[0].as_str(), leaf(1).dns_names[0].as_str()), ("start.localhost", "end.localhost"));
@@ -244,7 +246,7 @@ async fn two_hundred_probes_at_once_see_each_their_own_certificate() {
     let labels: Vec<String> = (0..200).map(|n| format!("site-{n}")).collect();
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     let server = site(&ca, &labels, hello).await;
-    let prober = Arc::new(Prober::new(&http_module(&ca, "10s", "")));
+    let prober = Arc::new(Prober::new(&http_module(&ca, PLENTY, "")));
     let mut running = JoinSet::new();
     for label in &labels {
         let (prober, target, name) = (Arc::clone(&prober), url(label, &server), format!("{label}.localhost"));
@@ -269,7 +271,7 @@ async fn a_host_override_stays_on_the_site() {
     .await;
     let end = site(&ca, &["end"], hello).await;
     away.is(url("end", &end));
-    let yaml = http_module(&ca, "3s", "headers: {Host: start.localhost},");
+    let yaml = http_module(&ca, PLENTY, "headers: {Host: start.localhost},");
     let by_address = format!("https://{}/", start.address());
     assert_verdict(&Prober::new(&yaml).probe("m", &by_address).await, "success");
     assert_eq!(shown(&start.log().requests()), [("start.localhost", "start.localhost"); 2]);
@@ -282,7 +284,7 @@ const CANARY: &str = "canary-7f3a";
 fn with_secrets(ca: &Authority) -> String {
     http_module(
         ca,
-        "3s",
+        PLENTY,
         &format!(
             "basic_auth: {{username: u, password: {CANARY}}}, headers: {{Cookie: c={CANARY}, X-Plain: shown}}, \
              http_headers: {{X-Secret: {{secrets: [{CANARY}]}}}},"
@@ -342,7 +344,7 @@ async fn credentials_of_the_target_are_sent_and_masked() {
     let ca = Authority::new();
     let home = site(&ca, &["home"], hello).await;
     let target = format!("https://u:{CANARY}@home.localhost:{}/", home.address().port());
-    let report = Prober::new(&http_module(&ca, "3s", "")).probe("m", &target).await;
+    let report = Prober::new(&http_module(&ca, PLENTY, "")).probe("m", &target).await;
     assert_verdict(&report, "success");
     assert_eq!(secrets_in(&home.log().requests()[0]), 1);
     assert!(!format!("{report:?}").contains(CANARY));
@@ -372,13 +374,13 @@ async fn the_redirect_limit_is_exact() {
         _ => hello(seen),
     })
     .await;
-    let prober = Prober::new(&http_module(&ca, "5s", ""));
+    let prober = Prober::new(&http_module(&ca, PLENTY, ""));
     for (redirects, expected) in [(0, "success"), (1, "success"), (10, "success"), (11, "processing/redirect_limit")] {
         let report = prober.probe("m", &format!("{}{redirects}", url("start", &start))).await;
         assert_verdict(&report, expected);
         assert_eq!(report.redirects(), redirects);
     }
-    let none = Prober::new(&http_module(&ca, "5s", "follow_redirects: false,"));
+    let none = Prober::new(&http_module(&ca, PLENTY, "follow_redirects: false,"));
     let before = start.log().requests().len();
     let report = none.probe("m", &format!("{}3", url("start", &start))).await;
     assert_verdict(&report, "processing/status");
@@ -390,7 +392,7 @@ async fn the_redirect_limit_is_exact() {
 async fn path_and_query_arrive_as_written() {
     let ca = Authority::new();
     let start = site(&ca, &["start"], hello).await;
-    let prober = Prober::new(&http_module(&ca, "3s", ""));
+    let prober = Prober::new(&http_module(&ca, PLENTY, ""));
     for path in ["a+b?c=d+e", "%2B%25?q=%2B%25", "x%20y?z=%C3%A9", "?a=1&b=%26"] {
         assert_verdict(&prober.probe("m", &format!("{}{path}", url("start", &start))).await, "success");
     }
@@ -412,7 +414,7 @@ async fn address_families_are_chosen_as_configured() {
         ("preferred_ip_protocol: ip4, ip_protocol_fallback: false", v6, None),
         ("preferred_ip_protocol: ip6, ip_protocol_fallback: false", v6, Some(6.0)),
     ] {
-        let yaml = format!("modules: {{m: {{prober: http, timeout: 3s, http: {{{settings}}}}}}}");
+        let yaml = format!("modules: {{m: {{prober: http, timeout: {PLENTY}s, http: {{{settings}}}}}}}");
         // Port 9 of loopback: whether or not anybody answers, the address is chosen.
         let report = Prober::new(&yaml).probe("m", &format!("http://{host}:9/")).await;
         let protocol = page_of(&report).value("probe_ip_protocol", &[]);
@@ -431,7 +433,9 @@ async fn a_client_certificate_opens_the_door_of_its_own_module_only() {
     let quoted = |text| serde_json::to_string(text).unwrap();
     let (ca, cert, key) = (quoted(lab.ca_pem()), quoted(cert), quoted(key));
     let module = |more: &str| {
-        format!("{{prober: http, timeout: 5s, http: {{preferred_ip_protocol: ip4, tls_config: {{ca: {ca}{more}}}}}}}")
+        format!(
+            "{{prober: http, timeout: {PLENTY}s, http: {{preferred_ip_protocol: ip4, tls_config: {{ca: {ca}{more}}}}}}}"
+        )
     };
     let with = module(&format!(", cert: {cert}, key: {key}"));
     let prober = Arc::new(Prober::new(&format!("modules: {{with: {with}, without: {}}}", module(""))));

@@ -21,7 +21,7 @@ async fn a_slow_target_never_overlaps_itself_and_its_misses_are_counted() {
         let _ = tokio::io::copy(&mut io, &mut tokio::io::sink()).await;
     })
     .await;
-    let yaml = with_job(&http_module(&ca, "1s", ""), "interval: 1s", &[peer.url("https")]);
+    let yaml = with_job(&http_module(&ca, 2, ""), "interval: 2s", &[peer.url("https")]);
     let exporter = Exporter::start(&yaml).await;
     let value = async |name: &str| exporter.metrics().await.find(name, &[("job", "j")]).unwrap_or_default();
     until("it ran twice", async || value("probe_runs_total").await > 1.5).await;
@@ -41,12 +41,12 @@ async fn a_target_runs_once_per_interval() {
         let _ = io.write_all(OK).await;
     })
     .await;
-    let yaml = with_job(&http_module(&ca, "1s", ""), "interval: 1s", &[peer.url("https")]);
+    let yaml = with_job(&http_module(&ca, 2, ""), "interval: 2s", &[peer.url("https")]);
     let exporter = Exporter::start(&yaml).await;
     until("the first run", async || peer.accepted() > 0).await;
     let began = std::time::Instant::now();
     until("three more", async || peer.accepted() >= 4).await;
-    assert!(began.elapsed() > Duration::from_secs(2), "{:?} for three intervals", began.elapsed());
+    assert!(began.elapsed() > Duration::from_secs(4), "{:?} for three intervals", began.elapsed());
     exporter.stop().await;
 }
 
@@ -67,7 +67,7 @@ async fn a_retry_keeps_the_first_verdict_and_the_attempts() {
     })
     .await;
     let settings = "interval: 2s, retry: {attempts: 3, backoff: 10ms, max_backoff: 20ms}";
-    let yaml = with_job(&http_module(&ca, "1s", ""), settings, &[peer.url("https")]);
+    let yaml = with_job(&http_module(&ca, 2, ""), settings, &[peer.url("https")]);
     let exporter = Exporter::start(&yaml).await;
     until("it ran twice", async || {
         exporter.metrics().await.find("probe_runs_total", &[("job", "j")]).is_some_and(|runs| runs > 1.5)
@@ -96,7 +96,7 @@ async fn an_outage_is_not_answered_with_a_storm_of_retries() {
     let peer = Peer::tls(&ca, |_| async {}).await;
     let targets: Vec<String> = (0..60).map(|n| format!("{}{n}", peer.url("https"))).collect();
     let settings = "interval: 3s, retry: {attempts: 5, backoff: 1ms, max_backoff: 1ms}";
-    let exporter = Exporter::start(&with_job(&http_module(&ca, "1s", ""), settings, &targets)).await;
+    let exporter = Exporter::start(&with_job(&http_module(&ca, 1, ""), settings, &targets)).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     let total = |name| page.all(name, &[]).iter().map(|sample| sample.value).sum::<f64>();
@@ -113,7 +113,7 @@ async fn a_lasting_reason_is_not_retried() {
     let lab = Lab::start().await.unwrap();
     let target = lab.endpoint("wrong-status").url.clone();
     let settings = "interval: 2s, retry: {attempts: 5, backoff: 10ms, max_backoff: 20ms}";
-    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "1s", ""), settings, &[target])).await;
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), 2, ""), settings, &[target])).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     assert_eq!(page.verdict(&[("job", "j")]), "processing/status");
@@ -128,7 +128,7 @@ async fn thirty_stalling_targets_of_three_hundred_do_not_delay_the_rest() {
     let (healthy, stalling) = (&lab.endpoint("plain-http").url, &lab.endpoint("stalled-handshake").url);
     let mut targets: Vec<String> = (0..270).map(|n| format!("{healthy}{n}")).collect();
     targets.extend((0..30).map(|n| format!("{stalling}{n}")));
-    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "2s", ""), "interval: 3s", &targets)).await;
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), 4, ""), "interval: 6s", &targets)).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     let of_healthy = |name: &str| -> Vec<f64> {
@@ -137,8 +137,8 @@ async fn thirty_stalling_targets_of_three_hundred_do_not_delay_the_rest() {
         samples.map(|sample| sample.value).collect()
     };
     assert_eq!(of_healthy("probe_success"), [1.0; 270]);
-    let late = of_healthy("probe_schedule_lag_seconds").into_iter().filter(|lag| *lag > 1.0).count();
-    assert!(late <= 2, "{late} of 270 started more than a second late");
+    let late = of_healthy("probe_schedule_lag_seconds").into_iter().filter(|lag| *lag > 2.0).count();
+    assert!(late <= 2, "{late} of 270 started later than half a stall");
     assert_eq!(page.all("probe_failure_info", &[("phase", "tls"), ("reason", "timeout")]).len(), 30);
     exporter.stop().await;
 }
@@ -152,7 +152,7 @@ async fn each_edge_is_a_series_of_its_own() {
     let edges = [format!("127.0.0.1:{}", port("good")), format!("127.0.0.1:{}", port("expired"))];
     let settings = format!("interval: 2s, connect_to: [\"{}\", \"{}\"]", edges[0], edges[1]);
     let target = "https://good.localhost/".to_owned();
-    let yaml = with_job(&http_module(lab.ca(), "2s", ""), &settings, std::slice::from_ref(&target));
+    let yaml = with_job(&http_module(lab.ca(), 2, ""), &settings, std::slice::from_ref(&target));
     let exporter = Exporter::start(&yaml).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
@@ -170,7 +170,7 @@ async fn totals_add_up() {
     let (good, bad) = (lab.endpoint("good").url.clone(), lab.endpoint("expired").url.clone());
     let loops = lab.endpoint("redirect-loop").url.clone();
     let targets = [good.clone(), bad.clone(), loops.clone()];
-    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "2s", ""), "interval: 2s", &targets)).await;
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), 3, ""), "interval: 3s", &targets)).await;
     until("each ran twice", async || {
         let page = exporter.metrics().await;
         let runs = page.all("probe_runs_total", &[]);
@@ -186,7 +186,7 @@ async fn totals_add_up() {
         let failed: f64 = page.all("probe_failures_total", &series).iter().map(|sample| sample.value).sum();
         let expected = if *target == good { 0.0 } else { runs };
         assert!((failed - expected).abs() < 0.1, "{target}: {failed} of {runs}");
-        assert!(page.says("probe_interval_seconds", &series, 2.0));
+        assert!(page.says("probe_interval_seconds", &series, 3.0));
     }
     let loops = [("instance", loops.as_str())];
     assert!(page.says("probe_redirects_total", &loops, 11.0 * page.value("probe_runs_total", &loops)));

@@ -87,7 +87,7 @@ async fn no_page_and_no_log_shows_a_secret() {
     assert!(program.get("/config").await.text().contains("<secret>"));
     let sent = lab.requests("good");
     assert!(sent.iter().any(|seen| seen.headers.values().any(|value| value.to_str().unwrap().contains(CANARY))));
-    let log = program.log();
+    let log = program.whole_log().await;
     assert!(log.contains("module=basic"), "the log is at debug: {log}");
     assert_clean("the log", &log, &key);
 }

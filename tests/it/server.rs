@@ -1,7 +1,8 @@
 //! Our own HTTP from outside: parameters, formats, identity, reload, shutdown.
 
 use crate::world::{
-    Exporter, Page, Peer, Program, ask, demo_config, finish, http_module, probe_path, request, site, until, with_job,
+    Exporter, PLENTY, Page, Peer, Program, ask, demo_config, finish, http_module, probe_path, request, site, until,
+    with_job,
 };
 use ::http::StatusCode;
 use edgeprobe::lab::{Lab, Seen, ca::Authority, http::Reply};
@@ -18,7 +19,7 @@ fn hello(_: &Seen) -> Reply {
 /// What is wrong with a request is told in one line, with blackbox's words and status.
 #[tokio::test]
 async fn requests_that_cannot_be_probed_are_told_what_is_wrong() {
-    let exporter = Exporter::start(&http_module(&Authority::new(), "1s", "")).await;
+    let exporter = Exporter::start(&http_module(&Authority::new(), 1, "")).await;
     let timeout = |text: &str| format!("X-Prometheus-Scrape-Timeout-Seconds: {text}\r\n");
     for (path, headers, status, words) in [
         ("/probe", String::new(), 400, "Unknown module \"http_2xx\""),
@@ -44,7 +45,7 @@ async fn requests_that_cannot_be_probed_are_told_what_is_wrong() {
 #[tokio::test]
 async fn impossible_targets_are_failed_probes() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "2s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, PLENTY, PLENTY)).await;
     for module in ["https", "wss", "cert"] {
         for target in ["http://", "https://[::1", "ftp://x/", "\u{0}", "https://a b/", "x:99999", "wss://:1/", "%%%"] {
             let page = Page::parse(exporter.probe(module, target, "").await.text());
@@ -62,20 +63,20 @@ async fn impossible_targets_are_failed_probes() {
 #[tokio::test]
 async fn the_scrape_timeout_bounds_the_probe() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "30s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, PLENTY, PLENTY)).await;
     let path = probe_path("https", &lab.endpoint("stalled-handshake").url, "");
-    let answer = ask(exporter.address, "GET", &path, "X-Prometheus-Scrape-Timeout-Seconds: 0.5\r\n").await;
+    let answer = ask(exporter.address, "GET", &path, "X-Prometheus-Scrape-Timeout-Seconds: 1.5\r\n").await;
     let page = Page::parse(answer.text());
     assert_eq!(page.verdict(&[]), "tls/timeout");
-    assert!(page.says("probe_timeout_seconds", &[], 0.5));
-    assert!(page.value("probe_duration_seconds", &[]) < 2.0);
+    assert!(page.says("probe_timeout_seconds", &[], 1.5));
+    assert!(page.value("probe_duration_seconds", &[]) < 3.0);
 }
 
 #[tokio::test]
 async fn a_target_is_decoded_once() {
     let ca = Authority::new();
     let server = site(&ca, &["start"], hello).await;
-    let exporter = Exporter::start(&http_module(&ca, "3s", "")).await;
+    let exporter = Exporter::start(&http_module(&ca, PLENTY, "")).await;
     let target = format!("https://start.localhost:{}/a%2Bb?c=d%20e+f&g=%25", server.address().port());
     let page = Page::parse(exporter.probe("m", &target, "").await.text());
     assert_eq!(page.verdict(&[]), "success");
@@ -85,7 +86,7 @@ async fn a_target_is_decoded_once() {
 #[tokio::test]
 async fn the_hostname_parameter_names_the_site() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "3s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, PLENTY, PLENTY)).await;
     let target = &lab.endpoint("cdn-edge-by-address").url;
     let page = Page::parse(exporter.probe("https", target, "&hostname=cdn-edge.localhost").await.text());
     assert_eq!(page.verdict(&[]), "success");
@@ -94,7 +95,7 @@ async fn the_hostname_parameter_names_the_site() {
 #[tokio::test]
 async fn pages_come_in_the_format_and_encoding_asked_for() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "1s", "2s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 5, 10)).await;
     exporter.until_ready().await;
     for path in ["/metrics".to_owned(), probe_path("https", &lab.endpoint("expired").url, "")] {
         let text = exporter.get(&path).await;
@@ -117,7 +118,7 @@ async fn pages_come_in_the_format_and_encoding_asked_for() {
 #[tokio::test]
 async fn scheduled_series_carry_job_instance_and_module() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "1s", "2s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, 5, 10)).await;
     exporter.until_ready().await;
     let page = exporter.metrics().await;
     let edges = lab.cdn().addresses().len();
@@ -144,7 +145,7 @@ async fn scheduled_series_carry_job_instance_and_module() {
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_its_probe() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&http_module(lab.ca(), "60s", "")).await;
+    let exporter = Exporter::start(&http_module(lab.ca(), PLENTY, "")).await;
     for name in ["stalled-handshake", "stalled-headers", "stalled-body"] {
         let client = request(exporter.address, "GET", &probe_path("m", &lab.endpoint(name).url, ""), "").await;
         until("the target is reached", async || lab.open_connections(name) == 1).await;
@@ -161,13 +162,13 @@ async fn metrics_are_served_while_every_target_stalls() {
     let lab = Lab::start().await.unwrap();
     let stalled = &lab.endpoint("stalled-handshake").url;
     let targets: Vec<String> = (0..100).map(|n| format!("{stalled}{n}")).collect();
-    let yaml = with_job(&http_module(lab.ca(), "1s", ""), "interval: 1s", &targets);
+    let yaml = with_job(&http_module(lab.ca(), 10, ""), "interval: 10s", &targets);
     let exporter = Exporter::start(&yaml).await;
     until("many stall", async || lab.open_connections("stalled-handshake") > 20).await;
     for _ in 0..5 {
         let began = std::time::Instant::now();
         exporter.metrics().await;
-        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(began.elapsed() < Duration::from_secs(5), "half of what a stall takes");
     }
 }
 
@@ -175,7 +176,7 @@ async fn metrics_are_served_while_every_target_stalls() {
 #[tokio::test]
 async fn each_debug_report_is_of_its_own_probe() {
     let lab = Lab::start().await.unwrap();
-    let exporter = Exporter::start(&demo_config(&lab, "3s", "60s")).await;
+    let exporter = Exporter::start(&demo_config(&lab, PLENTY, PLENTY)).await;
     let expired = lab.endpoint("expired").url.clone();
     let mut asked = JoinSet::new();
     for n in 0..20 {
@@ -196,7 +197,7 @@ async fn each_debug_report_is_of_its_own_probe() {
 async fn ready_only_when_every_series_has_a_result() {
     let lab = Lab::start().await.unwrap();
     let targets = [lab.endpoint("good").url.clone(), lab.endpoint("stalled-handshake").url.clone()];
-    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), "1s", ""), "interval: 1s", &targets)).await;
+    let exporter = Exporter::start(&with_job(&http_module(lab.ca(), 1, ""), "interval: 1s", &targets)).await;
     until("the stalled one is tried", async || lab.open_connections("stalled-handshake") > 0).await;
     let page = exporter.metrics().await;
     if page.all("probe_success", &[]).len() < 2 {
@@ -213,7 +214,7 @@ async fn ready_only_when_every_series_has_a_result() {
 async fn a_reload_swaps_everything_or_nothing() {
     let lab = Lab::start().await.unwrap();
     let (good, slow) = (lab.endpoint("good").url.clone(), lab.endpoint("slow").url.clone());
-    let yaml = |targets: &[String]| with_job(&http_module(lab.ca(), "2s", ""), "interval: 2s", targets);
+    let yaml = |targets: &[String]| with_job(&http_module(lab.ca(), 2, ""), "interval: 2s", targets);
     let exporter = Exporter::start(&yaml(&[good.clone(), slow.clone()])).await;
     let runs = async || exporter.metrics().await.value("probe_runs_total", &[("instance", &good)]);
     until("there are totals", async || runs().await > 1.5).await;
@@ -245,7 +246,7 @@ async fn a_reload_swaps_everything_or_nothing() {
 async fn a_running_probe_finishes_on_the_config_it_began_with() {
     let lab = Lab::start().await.unwrap();
     let stalled = lab.endpoint("stalled-headers");
-    let exporter = Exporter::start(&http_module(lab.ca(), "1s", "")).await;
+    let exporter = Exporter::start(&http_module(lab.ca(), 3, "")).await;
     let running = request(exporter.address, "GET", &probe_path("m", &stalled.url, ""), "").await;
     until("it runs", async || lab.open_connections("stalled-headers") == 1).await;
     assert_eq!(exporter.reload("modules: {other: {prober: tls}}").await.status, 200);
@@ -261,7 +262,7 @@ async fn removed_targets_are_not_probed_any_more() {
         let _ = io.read(&mut [0; 1024]).await;
     })
     .await;
-    let yaml = |targets: &[String]| with_job(&http_module(&ca, "1s", ""), "interval: 1s", targets);
+    let yaml = |targets: &[String]| with_job(&http_module(&ca, 1, ""), "interval: 1s", targets);
     let exporter = Exporter::start(&yaml(&[peer.url("https")])).await;
     until("it is probed", async || peer.accepted() > 0).await;
     let elsewhere = ["https://nothing.invalid/".to_owned()];
@@ -277,15 +278,15 @@ async fn removed_targets_are_not_probed_any_more() {
 #[tokio::test]
 async fn sighup_reloads_and_sigterm_lets_a_running_probe_finish() {
     let lab = Lab::start().await.unwrap();
-    let mut program = Program::start(&http_module(lab.ca(), "2s", ""), &[]).await;
+    let mut program = Program::start(&http_module(lab.ca(), 3, ""), &[]).await;
     fs::write(program.config_file(), "modules: {m: {prober: nonsense}}").unwrap();
     program.signal("HUP");
     until("the bad config is told", async || {
         program.metrics().await.says("edgeprobe_config_last_reload_successful", &[], 0.0)
     })
     .await;
-    assert!(program.log().contains("could not be reloaded"), "{}", program.log());
-    let good = http_module(lab.ca(), "2s", "").replace("modules: {", "modules: {second: {prober: tls}, ");
+    until("the log says it", async || program.log().contains("could not be reloaded")).await;
+    let good = http_module(lab.ca(), 3, "").replace("modules: {", "modules: {second: {prober: tls}, ");
     fs::write(program.config_file(), good).unwrap();
     program.signal("HUP");
     until("the good config is active", async || program.get("/config").await.text().contains("second")).await;
@@ -303,7 +304,7 @@ async fn sighup_reloads_and_sigterm_lets_a_running_probe_finish() {
 async fn the_grace_ends_what_does_not_end_by_itself() {
     let lab = Lab::start().await.unwrap();
     let targets = [lab.endpoint("stalled-handshake").url.clone()];
-    let yaml = with_job(&http_module(lab.ca(), "60s", ""), "interval: 5m", &targets);
+    let yaml = with_job(&http_module(lab.ca(), PLENTY, ""), "interval: 5m", &targets);
     let mut program = Program::start(&yaml, &["--web.shutdown-grace=0.2"]).await;
     // The first tick may be minutes away.
     let _running = request(program.address, "GET", &probe_path("m", &targets[0], ""), "").await;
@@ -317,7 +318,7 @@ async fn the_grace_ends_what_does_not_end_by_itself() {
 #[tokio::test]
 async fn history_forgets() {
     let lab = Lab::start().await.unwrap();
-    let program = Program::start(&http_module(lab.ca(), "2s", ""), &["--history.limit=3"]).await;
+    let program = Program::start(&http_module(lab.ca(), 2, ""), &["--history.limit=3"]).await;
     for _ in 0..8 {
         program.probe("m", &lab.endpoint("good").url).await;
     }

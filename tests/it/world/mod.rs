@@ -28,14 +28,20 @@ use edgeprobe::{
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a slow machine; only a test that fails waits for so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The timeout, in seconds, of a probe that is not to wait for it. Longer than [`PATIENCE`]: what ends only with it fails
+/// the test.
+pub(crate) const PLENTY: u64 = 120;
 
 /// Waits until `done`, and fails the test when that takes too long.
 pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !done().await {
-        assert!(began.elapsed() < PATIENCE, "waited too long until {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        let waited = began.elapsed();
+        assert!(waited < PATIENCE, "waited too long until {what}");
+        // Who waits for long asks less often: many tests that ask are load for each other.
+        tokio::time::sleep((waited / 20).clamp(Duration::from_millis(5), Duration::from_millis(250))).await;
     }
 }
 
@@ -45,20 +51,20 @@ pub(crate) fn trusting(ca_pem: &str, yaml: &str) -> String {
     yaml.replace("@CA@", &quoted)
 }
 
-/// One module named `m` of the `http` prober that trusts `ca`, with these further lines (flow style, each with its comma)
-/// in its block.
-pub(crate) fn http_module(ca: &Authority, timeout: &str, more: &str) -> String {
+/// One module named `m` of the `http` prober that trusts `ca`, with this timeout in seconds and these further lines (flow
+/// style, each with its comma) in its block.
+pub(crate) fn http_module(ca: &Authority, timeout: u64, more: &str) -> String {
     let text = format!(
-        "modules: {{m: {{prober: http, timeout: {timeout}, http: {{preferred_ip_protocol: ip4, {more} \
+        "modules: {{m: {{prober: http, timeout: {timeout}s, http: {{preferred_ip_protocol: ip4, {more} \
          tls_config: {{ca: @CA@}}}}}}}}\n"
     );
     trusting(&ca.root_pem(), &text)
 }
 
 /// As [`http_module`], of the `websocket` prober.
-pub(crate) fn websocket_module(ca: &Authority, timeout: &str, more: &str) -> String {
+pub(crate) fn websocket_module(ca: &Authority, timeout: u64, more: &str) -> String {
     let text = format!(
-        "modules: {{m: {{prober: websocket, timeout: {timeout}, websocket: {{preferred_ip_protocol: ip4, {more} \
+        "modules: {{m: {{prober: websocket, timeout: {timeout}s, websocket: {{preferred_ip_protocol: ip4, {more} \
          http_config: {{tls_config: {{ca: @CA@}}}}}}}}}}\n"
     );
     trusting(&ca.root_pem(), &text)
@@ -109,6 +115,20 @@ pub(crate) fn assert_verdict(report: &ProbeReport, expected: &str) {
     assert_eq!(verdict(report), expected, "{}: {:?}", report.job.shown_target(), report.failure);
 }
 
+/// Fails the test unless the probe waited for its deadline, and for one only.
+#[track_caller]
+pub(crate) fn assert_waited(report: &ProbeReport) {
+    let ProbeReport { elapsed, timeout, .. } = report;
+    assert!(elapsed >= timeout && *elapsed < *timeout * 2, "{elapsed:?} of {timeout:?}");
+}
+
+/// Fails the test unless the probe ended by itself, long before its deadline.
+#[track_caller]
+pub(crate) fn assert_did_not_wait(report: &ProbeReport) {
+    let ProbeReport { elapsed, timeout, .. } = report;
+    assert!(*elapsed < *timeout / 2, "{elapsed:?} of {timeout:?}");
+}
+
 /// The metrics of one report, read back.
 pub(crate) fn page_of(report: &ProbeReport) -> Page {
     let row = metrics::Row { report: Some(report), ..metrics::Row::default() };
@@ -125,13 +145,13 @@ where
     http::serve(Some(ServerTls::new(ca, tls, &names)), handler).await.unwrap()
 }
 
-/// The lab's config with one attempt's timeout and the interval of its jobs changed.
-pub(crate) fn demo_config(lab: &Lab, timeout: &str, interval: &str) -> String {
+/// The lab's config with one attempt's timeout and the interval of its jobs changed, both in seconds; scans keep their
+/// timeout, which has to fit into the interval.
+pub(crate) fn demo_config(lab: &Lab, timeout: u64, interval: u64) -> String {
     lab.demo_config()
-        .replace("timeout: 2s", &format!("timeout: {timeout}"))
-        .replace("interval: 5s", &format!("interval: {interval}"))
-        // Not shorter: a scan's timeout has to fit in.
-        .replace("interval: 10s", "interval: 4s")
+        .replace("interval: 10s", &format!("interval: {}s", interval.max(4)))
+        .replace("interval: 5s", &format!("interval: {interval}s"))
+        .replace("timeout: 2s", &format!("timeout: {timeout}s"))
 }
 
 /// A query value, encoded.

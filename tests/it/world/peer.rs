@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -49,6 +49,8 @@ impl Peer {
             loop {
                 tokio::select! {
                     Ok((stream, _)) = listener.accept() => {
+                        // A connection that ended before this one began is known to have ended, but not yet counted so.
+                        yield_now().await;
                         let (open, talking) = (Open::new(&shared), talk(stream));
                         connections.spawn(async move {
                             talking.await;

@@ -43,6 +43,7 @@ pub(crate) struct Program {
     pub(crate) address: SocketAddr,
     child: Child,
     log: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
     dir: TempDir,
 }
 
@@ -64,7 +65,7 @@ impl Program {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (told, address) = mpsc::channel();
         let written = Arc::clone(&log);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let address = line.split_once(" address=").map(|(_, address)| address.to_owned());
                 writeln!(written.lock().unwrap(), "{line}").unwrap();
@@ -73,9 +74,10 @@ impl Program {
                 }
             }
         });
+        let reader = Some(reader);
         let waited = tokio::task::spawn_blocking(move || address.recv_timeout(Duration::from_secs(20)));
         let Ok(address) = waited.await.unwrap() else { panic!("it does not listen: {}", log.lock().unwrap()) };
-        let mut program = Self { address: address.parse().unwrap(), child, log, dir };
+        let mut program = Self { address: address.parse().unwrap(), child, log, reader, dir };
         until("the config is loaded", async || {
             let ended = program.child.try_wait().unwrap();
             assert_eq!(ended, None, "{}", program.log());
@@ -102,7 +104,16 @@ impl Program {
         Page::parse(self.get("/metrics").await.text())
     }
 
-    /// What it logged so far.
+    /// Tells it to end; everything that it logged.
+    pub(crate) async fn whole_log(mut self) -> String {
+        self.signal("TERM");
+        self.ended().await;
+        // Nobody writes any more, so the thread comes to the end.
+        self.reader.take().unwrap().join().unwrap();
+        self.log()
+    }
+
+    /// What it logged so far, as far as it was read: the newest lines may still be on their way.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
