@@ -9,6 +9,7 @@ mod debug;
 mod human;
 mod json;
 mod names;
+mod proxy;
 mod remedy;
 mod scan;
 mod text;

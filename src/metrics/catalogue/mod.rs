@@ -5,6 +5,7 @@
 
 mod http;
 mod probe;
+mod proxy;
 mod scan;
 mod series;
 mod tls;
@@ -93,6 +94,7 @@ impl Metric {
 pub(super) const FAMILIES: &[(&str, &[Metric])] = &[
     ("Every probe", probe::VERDICT),
     ("Name resolution", probe::RESOLVE),
+    ("Proxies", proxy::METRICS),
     ("Prober `http`", http::METRICS),
     ("Prober `websocket`", websocket::METRICS),
     ("Prober `tls`", tls::PROBER),
