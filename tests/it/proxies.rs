@@ -289,6 +289,20 @@ async fn connecting_elsewhere_through_a_proxy_keeps_sni_and_host() {
     }
 }
 
+/// An IPv6 literal has its brackets in CONNECT, and is an address to SOCKS.
+#[tokio::test]
+async fn an_ipv6_literal_is_asked_for_as_one() {
+    let ca = Authority::new();
+    for (kind, method) in [("http", "CONNECT [2001:db8::1]"), ("socks5h", "SOCKS 2001:db8::1")] {
+        let through = proxy(&ca, kind, "", Manner::Refuses(403)).await;
+        let report = Prober::new(&module(&ca, "tls", "", &through.keys)).probe("m", "[2001:db8::1]:8443").await;
+        assert_verdict(&report, "proxy/proxy_refused");
+        assert_eq!(through.asked(), [format!("{method}:8443")]);
+        let facts = report.hops[0].proxy.as_ref().unwrap();
+        assert_eq!((facts.asked_for.as_str(), facts.resolves), ("[2001:db8::1]:8443", false));
+    }
+}
+
 /// Whether a proxy is used is decided anew for each hop.
 #[tokio::test]
 async fn who_is_reached_directly_is_decided_for_each_redirect() {

@@ -236,7 +236,10 @@ impl Errand {
         let outcome = match self.proxy.url.kind {
             _ if self.forward => return Ok(wire),
             ProxyKind::Http | ProxyKind::Https => connect::tunnel(wire, self, facts).await,
-            ProxyKind::Socks5 | ProxyKind::Socks5h => socks::tunnel(wire, self, facts).await,
+            ProxyKind::Socks5 | ProxyKind::Socks5h => {
+                let credentials = self.proxy.url.credentials.as_ref();
+                socks::tunnel(wire, (&self.host, self.port), credentials, facts).await
+            }
         };
         // A client certificate that the proxy does not accept is told late.
         outcome.map_err(|error| tls.and_then(|tls| tls.late_refusal()).map_or(error, ProxyError::Tls))
