@@ -331,6 +331,11 @@ def without_credentials(proxy):
     return Proxy(f"{scheme}://{rest.split('@')[-1]}", proxy.name, proxy.log)
 
 
+def with_password(proxy, password):
+    plain = without_credentials(proxy).url.split("://")
+    return Proxy(f"{plain[0]}://{USER}:{password}@{plain[1]}", proxy.name, proxy.log)
+
+
 def checks(world):
     """Name and check of each case."""
     gone = free_port()
@@ -349,6 +354,15 @@ def checks(world):
     )
     yield "tinyproxy wants a password", lambda: refuses(
         world, without_credentials(world.tinyproxy(auth=True)), required, 407, challenge="Basic realm="
+    )
+    yield "tinyproxy wants another password", lambda: refuses(
+        world, with_password(world.tinyproxy(auth=True), "wrong"), required, 401
+    )
+    yield "squid wants another password", lambda: refuses(
+        world, with_password(world.squid(auth=True), "wrong"), required, 407
+    )
+    yield "microsocks wants another password", lambda: refuses(
+        world, with_password(world.microsocks(auth=True), "wrong"), required, None
     )
     yield "microsocks wants a password", lambda: refuses(
         world, without_credentials(world.microsocks(auth=True)), required, None

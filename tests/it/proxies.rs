@@ -352,6 +352,7 @@ async fn each_fault_of_a_proxy_has_its_reason() {
         ("http", "", Manner::Refuses(302), "proxy/proxy_refused", Some(302)),
         ("http", "", Manner::Auth, "proxy/proxy_auth_required", Some(407)),
         ("https", "lab:wrong@", Manner::Auth, "proxy/proxy_auth_required", Some(407)),
+        ("http", "lab:wrong@", Manner::Refuses(401), "proxy/proxy_auth_required", Some(401)),
         ("http", "", Manner::Silent, "proxy/timeout", None),
         ("https", "", Manner::Half, "proxy/timeout", None),
         ("http", "", Manner::Garbage, "proxy/proxy_unreachable", None),
