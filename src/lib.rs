@@ -29,7 +29,8 @@
 //!
 //! The handshake accepts any certificate, so that its facts are kept, and judges it beside: proof of the key, validity,
 //! chain and name, each on its own. The gate after it lets nothing through to a server that failed a check, unless
-//! the module says so. STARTTLS is spoken between connect and handshake; revocation is looked into between the other
+//! the module says so. With a proxy, `probe/dial.rs` goes to it in place of connecting, mostly without resolving: its
+//! lookup, connection, TLS and tunnel are the phase `proxy`. STARTTLS is spoken between connect and handshake; revocation is looked into between the other
 //! checks and the gate. `tls_scan` leaves the line after connect: `probe/scan` makes its own connections.
 //!
 //! # Layout, and who may import whom
@@ -57,13 +58,14 @@
 //! | folder | job |
 //! | --- | --- |
 //! | `probe/tls` | the handshake, its facts and its verdict; roots, client certificates, pins, key log |
+//! | `probe/proxy` | which proxy a target wants, and the way through it: CONNECT, SOCKS, requests in absolute form |
 //! | `probe/revocation` | staples, OCSP, revocation lists, missing issuers, and the cache of what was fetched |
 //! | `probe/starttls` | how each protocol is asked to switch to TLS |
 //! | `probe/scan` | hellos byte by byte, what came back, and what that proves |
 //! | `probe/http`, `probe/ws` | one HTTP exchange, one WebSocket, over a wire that is open |
 //! | `server/web` | the web config file: TLS, users, rate limit and headers of our own port |
 //! | `config/lower` | from the config as written to the config as meant, one file per block |
-//! | `model/{chain,plan,revocation,scan,site,trust,web}.rs` | the facts and settings of these, as plain data |
+//! | `model/{chain,plan,proxy,revocation,scan,site,trust,web}.rs` | the facts and settings of these, as plain data |
 //!
 //! `model` is the waist: `config`, `probe`, `metrics`, `board` and `show` know it and not each other. `probe` does not
 //! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody

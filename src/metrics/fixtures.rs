@@ -4,8 +4,8 @@ use super::Own;
 use crate::model::{
     Answer, BigHello, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, HandshakeKind, Hop,
     Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts,
-    Phase, PhaseTimes, ProbeReport, Prober, Reason, RevocationFacts, ScanFacts, TlsFacts, TlsGroup, TlsModule,
-    TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
+    Phase, PhaseTimes, ProbeReport, Prober, ProxyFacts, ProxyOptions, ProxySource, Reason, RevocationFacts, ScanFacts,
+    TlsFacts, TlsGroup, TlsModule, TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -192,6 +192,17 @@ pub(super) fn revoked() -> ProbeReport {
     };
     hop.tls = Some(tls);
     failed(report("https_2xx", http(), vec![hop]), Phase::Tls, Reason::CertRevoked)
+}
+
+/// A proxy that was given the name says 403.
+pub(super) fn proxy_refused() -> ProbeReport {
+    let mut hop = hop("https://example.com/", &[(Phase::Proxy, 9)]);
+    (hop.lookup, hop.peer) = (None, None);
+    hop.proxy = Some(Box::new(ProxyFacts { status: Some(403), ..ProxyFacts::default() }));
+    let report = failed(report("https_2xx", http(), vec![hop]), Phase::Proxy, Reason::ProxyRefused);
+    let proxy = ProxyOptions { source: ProxySource::Environment, headers: Vec::new(), tls: None, resolve_first: None };
+    let module = Module { proxy: Some(proxy), ..report.module.as_ref().clone() };
+    ProbeReport { module: Arc::new(module), ..report }
 }
 
 /// The exporter after a failed reload.

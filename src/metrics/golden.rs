@@ -89,6 +89,11 @@ fn a_revoked_certificate() {
 }
 
 #[test]
+fn a_refusal_of_a_proxy_that_was_given_the_name() {
+    assert_probe("proxy_refused", &fixtures::proxy_refused());
+}
+
+#[test]
 fn scheduled_series_with_totals() {
     let (ok, refused) = (fixtures::https_ok(), fixtures::refused());
     let mut tally = Tally::default();

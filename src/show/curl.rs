@@ -2,7 +2,7 @@
 //!
 //! Address, SNI and Host are those of the report's last hop. Credentials and the module's own headers are never in it.
 
-use super::{names, text::shell};
+use super::{names, proxy, text::shell};
 use crate::model::{
     Hop, HttpModule, ProbeReport, Prober, SecretText, StartTls, Target, TextSource, TlsOptions, TlsVersion,
     WebSocketModule,
@@ -18,14 +18,14 @@ pub fn curl(report: &ProbeReport) -> Option<String> {
     let hop = report.last_hop()?;
     let target = names::target_of(report, hop)?;
     let mut words = match &report.module.prober {
-        Prober::Tls(_) | Prober::TlsScan(_) => return Some(s_client(report, hop, &target)),
+        Prober::Tls(_) | Prober::TlsScan(_) => return s_client(report, hop, &target),
         Prober::Http(module) => http_words(module, report),
         Prober::WebSocket(module) => websocket_words(module),
     };
     if target.scheme().is_tls() {
         words.extend(tls_words(report.module.prober.tls()));
     }
-    words.extend(place_words(hop, &target));
+    words.extend(place_words(report, hop, &target));
     let line: Vec<String> = ["curl".to_owned(), "-v".to_owned()].into_iter().chain(words).map(|w| shell(&w)).collect();
     Some(line.join(" "))
 }
@@ -102,7 +102,7 @@ fn number(version: TlsVersion) -> &'static str {
 ///
 /// curl takes the SNI from the URL; when the probe's differs from the URL's host, the URL gets the SNI instead, and the
 /// Host header is given by hand.
-fn place_words(hop: &Hop, target: &Target) -> Vec<String> {
+fn place_words(report: &ProbeReport, hop: &Hop, target: &Target) -> Vec<String> {
     let host = bracketed(&target.host().to_string());
     let tls_name = hop.tls.as_ref().map(|tls| bracketed(tls.sni.as_ref().unwrap_or(&tls.server_name)));
     let tls_name = tls_name.filter(|name| !name.is_empty());
@@ -110,7 +110,11 @@ fn place_words(hop: &Hop, target: &Target) -> Vec<String> {
     let url_host = sni.as_ref().unwrap_or(&host);
     let port = target.port();
     let mut words = Vec::new();
-    match hop.peer {
+    let directly = hop.peer.filter(|_| hop.proxy.is_none());
+    if let Some(facts) = &hop.proxy {
+        words.extend(proxy::curl_words(facts, report.module.proxy.as_ref(), &format!("{url_host}:{port}")));
+    }
+    match directly {
         Some(peer) if sni.is_some() && peer.port() == port && is_name(url_host) => {
             words.extend(["--resolve".into(), format!("{url_host}:{port}:{}", address(peer))]);
         }
@@ -132,12 +136,18 @@ fn place_words(hop: &Hop, target: &Target) -> Vec<String> {
     words
 }
 
-/// `openssl s_client` with the probe's address and SNI. Its `-connect` takes brackets.
-fn s_client(report: &ProbeReport, hop: &Hop, target: &Target) -> String {
+/// `openssl s_client` with the probe's address and SNI. Its `-connect` takes brackets; of proxies it knows those of plain
+/// HTTP.
+fn s_client(report: &ProbeReport, hop: &Hop, target: &Target) -> Option<String> {
     let host = target.host().to_string();
-    let to = match hop.peer {
-        Some(peer) => format!("{}:{}", address(peer), peer.port()),
-        None => format!("{}:{}", bracketed(&host), target.port()),
+    let to = match (&hop.proxy, hop.peer) {
+        (Some(facts), _) => facts.asked_for.clone(),
+        (None, Some(peer)) => format!("{}:{}", address(peer), peer.port()),
+        (None, None) => format!("{}:{}", bracketed(&host), target.port()),
+    };
+    let through = match &hop.proxy {
+        Some(facts) => format!("-proxy {} ", shell(facts.url.strip_prefix("http://")?)),
+        None => String::new(),
     };
     let name = hop.tls.as_ref().map(|tls| tls.server_name.clone()).filter(|name| !name.is_empty()).unwrap_or(host);
     let servername = match hop.tls.as_ref().map_or_else(|| is_name(&name).then_some(&name), |tls| tls.sni.as_ref()) {
@@ -155,7 +165,10 @@ fn s_client(report: &ProbeReport, hop: &Hop, target: &Target) -> String {
         Some(protocol) => format!("-starttls {protocol} "), // openssl uses the same words
         None => String::new(),
     };
-    format!("openssl s_client {first}-connect {} {servername} {verify} -showcerts </dev/null", shell(&to))
+    Some(format!(
+        "openssl s_client {first}{through}-connect {} {servername} {verify} -showcerts </dev/null",
+        shell(&to)
+    ))
 }
 
 fn is_name(host: &str) -> bool {

@@ -4,7 +4,7 @@
 
 use super::{chain, curl, names, remedy, rfc3339, scan, text::is_hidden, unix_seconds};
 use crate::model::{
-    Answer, CertificateChange, Hop, HttpFacts, Phase, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts,
+    Answer, CertificateChange, Hop, HttpFacts, Phase, ProbeReport, ProxyFacts, ScanFacts, TlsFacts, WebSocketFacts,
 };
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
@@ -215,16 +215,32 @@ fn tell_path(story: &mut Story, hop: &Hop) {
     } else {
         story.pass(hop, Phase::Resolve);
     }
+    if let Some(proxy) = &hop.proxy {
+        story.pass(hop, Phase::Proxy);
+        tell_proxy(story, proxy);
+        return;
+    }
     let Some(peer) = hop.peer else { return };
     story.say(Level::DEBUG, "Dialling", |line| line.with("address", peer));
     story.pass(hop, Phase::Connect);
-    story.pass(hop, Phase::Proxy);
     if [Phase::Tls, Phase::Processing].iter().any(|&next| hop.times.get(next).is_some()) {
         story.say(Level::INFO, "Connected", |line| {
             line.with("address", peer)
                 .with_some("duration_seconds", hop.times.get(Phase::Connect).map(|took| took.as_secs_f64()))
         });
     }
+}
+
+fn tell_proxy(story: &mut Story, proxy: &ProxyFacts) {
+    story.say(Level::INFO, "Asked the proxy", |line| {
+        line.with("proxy", &proxy.url)
+            .with_some("address", proxy.peer)
+            .with("asked_for", &proxy.asked_for)
+            .with("tunnel", proxy.tunnel)
+            .with_some("status", proxy.status)
+            .with_some("challenge", proxy.challenge.as_ref())
+            .with_some("tls", proxy.tls.as_ref().and_then(|tls| tls.version))
+    });
 }
 
 fn tell_tls(story: &mut Story, tls: &TlsFacts) {

@@ -1,6 +1,6 @@
 //! A report as a page of text: verdict, each hop with its times and names, the chain, what is wrong and what to do.
 
-use super::{chain, curl, names, remedy, scan, text::millis, text::visible, unix_seconds, verdict_line};
+use super::{chain, curl, names, proxy, remedy, scan, text::millis, text::visible, unix_seconds, verdict_line};
 use crate::model::{
     Failure, HandshakeKind, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts,
 };
@@ -71,10 +71,14 @@ fn hop_page(out: &mut Lines, report: &ProbeReport, (hop, failed): (&Hop, Option<
 
 /// Address, SNI and Host; and a note for each pair that disagrees.
 fn identities(out: &mut Lines, report: &ProbeReport, hop: &Hop) {
-    let address = hop.peer.map_or_else(|| "none".into(), |peer| peer.to_string());
+    let unknown = if hop.proxy.is_some() { "left to the proxy" } else { "none" };
+    let address = hop.peer.map_or_else(|| unknown.into(), |peer| peer.to_string());
     let others = hop.lookup.as_ref().map_or(0, |lookup| lookup.addresses.len().saturating_sub(1));
     let more = if others > 0 { format!(" (one of {} addresses)", others + 1) } else { String::new() };
     out.field("address", &format!("{address}{more}"));
+    for (name, words) in hop.proxy.as_deref().map(proxy::fields).unwrap_or_default() {
+        out.field(name, &words);
+    }
     if let Some(protocol) = report.module.prober.starttls() {
         out.field("STARTTLS", &protocol.to_string());
     }

@@ -1,6 +1,6 @@
 //! The whole report as JSON with stable keys: seconds and Unix times as numbers, absent facts as null, no secrets.
 
-use super::{chain, curl, names, remedy, scan, unix_seconds};
+use super::{chain, curl, names, proxy, remedy, scan, unix_seconds};
 use crate::model::{
     Certificate, ChainNotes, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, Site,
     TlsFacts, Verdict, WebSocketFacts,
@@ -62,6 +62,7 @@ fn hop(hop: &Hop) -> Value {
             "duration_seconds": seconds(lookup.took),
         })),
         "peer": hop.peer,
+        "proxy": hop.proxy.as_deref().map(|facts| proxy::json(facts, tls)),
         "tls": hop.tls.as_ref().map(tls),
         "http": hop.http.as_ref().map(http),
         "websocket": hop.websocket.as_ref().map(websocket),

@@ -10,6 +10,7 @@ mod fan;
 mod human;
 mod json;
 mod names;
+mod proxy;
 mod remedy;
 mod scan;
 mod text;

@@ -17,6 +17,8 @@ mod edges;
 mod hostile;
 /// Address, SNI and Host, over redirects too, and who gets to see credentials.
 mod names;
+/// Every prober through every kind of proxy.
+mod proxies;
 /// Every endpoint of the lab, through every door.
 mod scenarios;
 /// The scheduler: ticks, retries, totals.

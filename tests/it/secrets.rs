@@ -21,6 +21,9 @@ fn config(lab: &Lab) -> String {
         )
     };
     let good = &lab.endpoint("good").url;
+    // It does not know us, so what it was told may turn up in an error.
+    let proxy = lab.proxy("https_connect_auth").address();
+    let proxy = format!("proxy_url: \"http://u:{CANARY}@{proxy}\", proxy_connect_header: {{X-Any: [{CANARY}]}}");
     let modules = [
         ("basic", http(&format!("basic_auth: {{username: u, password: {CANARY}}}"))),
         ("bearer", http(&format!("bearer_token: {CANARY}"))),
@@ -29,14 +32,16 @@ fn config(lab: &Lab) -> String {
         ("secret", http(&format!("http_headers: {{X-Any: {{secrets: [{CANARY}]}}}}"))),
         ("wss_secret", websocket(&format!("headers: {{X-Any: {{secrets: [{CANARY}]}}}},"), "")),
         ("wss_basic", websocket("", &format!("basic_auth: {{username: u, password: {CANARY}}},"))),
+        ("proxied", http(&proxy)),
+        ("wss_proxied", websocket("", &format!("{proxy},"))),
     ];
     let modules: Vec<String> = modules.iter().map(|(name, module)| format!("{name}: {module}")).collect();
     let yaml = format!(
         "modules: {{{}}}\n\
          jobs:\n\
-         - {{job_name: j, modules: [basic, bearer, scheme, plain, secret], interval: 2s, \
+         - {{job_name: j, modules: [basic, bearer, scheme, plain, secret, proxied], interval: 2s, \
            static_configs: [{{targets: [\"{good}\", \"{}\"]}}]}}\n\
-         - {{job_name: w, modules: [wss_secret, wss_basic], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
+         - {{job_name: w, modules: [wss_secret, wss_basic, wss_proxied], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
         modules.join(", "),
         lab.endpoint("wrong-status").url,
         lab.endpoint("wss-refused").url
@@ -65,13 +70,13 @@ async fn no_page_and_no_log_shows_a_secret() {
     let (good, bad) = (&lab.endpoint("good").url, &lab.endpoint("wrong-status").url);
     let with_password = encoded(&good.replace("https://", &format!("https://u:{CANARY}@")));
     let mut paths = vec!["/".to_owned(), "/config".to_owned(), "/metrics".to_owned(), "/logs?id=0".to_owned()];
-    for module in ["basic", "bearer", "scheme", "plain", "secret"] {
+    for module in ["basic", "bearer", "scheme", "plain", "secret", "proxied"] {
         for target in [encoded(good), encoded(bad), with_password.clone()] {
             paths.push(format!("/probe?module={module}&target={target}"));
             paths.push(format!("/probe?module={module}&target={target}&debug=true"));
         }
     }
-    for module in ["wss_secret", "wss_basic"] {
+    for module in ["wss_secret", "wss_basic", "wss_proxied"] {
         paths.push(format!("/probe?module={module}&target={}&debug=true", encoded(&lab.endpoint("wss-refused").url)));
     }
     paths.push(format!("/logs?target={with_password}"));
@@ -85,6 +90,8 @@ async fn no_page_and_no_log_shows_a_secret() {
         assert_clean(&path, open.text(), &key);
     }
     assert!(program.get("/config").await.text().contains("<secret>"));
+    let asked = lab.proxy("https_connect_auth").log().requests();
+    assert!(asked.iter().any(|seen| seen.headers["proxy-authorization"].to_str().unwrap().contains(ENCODED)));
     let sent = lab.requests("good");
     assert!(sent.iter().any(|seen| seen.headers.values().any(|value| value.to_str().unwrap().contains(CANARY))));
     let log = program.whole_log().await;
@@ -101,7 +108,7 @@ async fn the_command_line_shows_no_secret() {
     fs::write(&file, config(&lab)).unwrap();
     let target = lab.endpoint("wrong-status").url.replace("https://", &format!("https://u:{CANARY}@"));
     for format in ["human", "json", "prometheus"] {
-        for module in ["basic", "plain", "secret"] {
+        for module in ["basic", "plain", "secret", "proxied"] {
             let arguments =
                 ["probe", &target, "--module", module, "--format", format, "--log.level=debug", "--config.file"];
             let output = edgeprobe(&[&arguments[..], &[file.to_str().unwrap()]].concat()).await;
@@ -130,6 +137,11 @@ async fn errors_of_the_config_show_no_secret() {
         http(format!("tls_config: {{key: {quoted}}}")),
         http(format!("tls_config: {{ca: {quoted}}}")),
         http(format!("proxy_url: \"ftp://u:{CANARY}@proxy:3128\"")),
+        http(format!("proxy_url: \"u:{CANARY}@proxy:3128\"")),
+        http(format!("proxy_url: \"http://u:{CANARY} x@proxy:99999\"")),
+        http(format!("proxy_url: [\"http://u:{CANARY}@proxy\"]")),
+        http(format!("proxy_url: \"http://u:{CANARY}@proxy\", no_proxy: \"http://u:{CANARY}@a\"")),
+        http(format!("proxy_url: http://proxy, proxy_connect_header: {{A: [\"{CANARY}\\0\"], B: {CANARY}}}")),
         format!(
             "modules: {{m: {{prober: http}}}}\njobs: [{{job_name: j, modules: [m], static_configs: \
              [{{targets: [\"ftp://u:{CANARY}@h/\", \"https://u:{CANARY}@h/\"]}}]}}]"

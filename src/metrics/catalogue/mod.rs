@@ -6,6 +6,7 @@
 mod fan;
 mod http;
 mod probe;
+mod proxy;
 mod scan;
 mod series;
 mod tls;
@@ -97,6 +98,7 @@ pub(super) const FAMILIES: &[(&str, &[Metric])] = &[
     ("Every probe", probe::VERDICT),
     ("Name resolution", probe::RESOLVE),
     ("A target over several addresses", fan::METRICS),
+    ("Proxies", proxy::METRICS),
     ("Prober `http`", http::METRICS),
     ("Prober `websocket`", websocket::METRICS),
     ("Prober `tls`", tls::PROBER),

@@ -79,7 +79,7 @@ pub(super) const RESOLVE: &[Metric] = &[
     .absent(NO_LOOKUP),
 ];
 
-const NO_LOOKUP: &str = "nothing was looked up, as when the target cannot be read";
+const NO_LOOKUP: &str = "nothing was looked up, as when the target cannot be read, or its name was left to a proxy";
 
 /// 4 or 6; 0 when there is no address.
 fn ip_protocol(ip: Option<IpAddr>) -> u32 {

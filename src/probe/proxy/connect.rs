@@ -25,7 +25,8 @@ pub(super) async fn tunnel(wire: Wire, errand: &Errand, facts: &mut ProxyFacts) 
     let exchange::Exchange { head, body, mut driver } = exchange::exchange(wire, false, request).await?;
     facts.status = Some(head.status.as_u16());
     facts.headers = exchange::kept_headers(&head.headers);
-    if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+    // 401 is a server's word, but tinyproxy says it to a wrong password.
+    if [StatusCode::PROXY_AUTHENTICATION_REQUIRED, StatusCode::UNAUTHORIZED].contains(&head.status) {
         facts.challenge = challenge(&head);
         return Err(ProxyError::AuthRequired(auth_words(facts.challenge.as_deref())));
     }
@@ -60,7 +61,11 @@ pub(super) fn add_credentials(headers: &mut HeaderMap, proxy: &Proxy) -> Result<
 
 /// How a proxy wants to be shown who asks (RFC 9110 section 11.7.1), as one line of printable characters.
 pub(super) fn challenge(head: &Parts) -> Option<String> {
-    let lines: Vec<_> = head.headers.get_all(header::PROXY_AUTHENTICATE).iter().map(words).collect();
+    let said = |name: header::HeaderName| head.headers.get_all(name).iter().map(words).collect::<Vec<_>>();
+    let mut lines = said(header::PROXY_AUTHENTICATE);
+    if lines.is_empty() {
+        lines = said(header::WWW_AUTHENTICATE);
+    }
     (!lines.is_empty()).then(|| lines.join(", ").chars().take(MAX_WORDS).collect())
 }
 

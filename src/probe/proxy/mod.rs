@@ -109,6 +109,8 @@ pub(super) struct Proxy {
     url: ProxyUrl,
     headers: Vec<Header>,
     tls: Option<Arc<TlsSetup>>,
+    /// The name to send to an `https` proxy, and to verify.
+    server_name: String,
     resolve_first: bool,
 }
 
@@ -120,7 +122,9 @@ impl fmt::Debug for Proxy {
 
 impl Proxy {
     fn new(url: ProxyUrl, options: &ProxyOptions, tls: Option<&Arc<TlsSetup>>) -> Self {
+        let server_name = options.tls.as_ref().and_then(|tls| tls.server_name.clone());
         Self {
+            server_name: server_name.unwrap_or_else(|| url.host.to_string()),
             headers: options.headers.clone(),
             tls: tls.filter(|_| url.kind == ProxyKind::Https).cloned(),
             resolve_first: options.resolve_first.unwrap_or(url.kind == ProxyKind::Socks5),
@@ -158,12 +162,9 @@ impl Proxy {
         facts.peer = Some(address);
         let wire = connect(address).await.map_err(|error| ProxyError::Connect(self.url.to_string(), error))?;
         let Some(setup) = &self.tls else { return Ok((wire, None)) };
-        let name = match &self.url.host {
-            Host::Zoned(ip, _) => ip.to_string(),
-            other => other.to_string(),
-        };
-        let unusable = |_| ProxyError::NotProxy(format!("`{name}` is not a name that TLS can ask for"));
-        let seen = Seen { attempt: setup.attempt(&TlsNames::same(name.clone())).map_err(unusable)?, facts };
+        let tls = TlsNames::same(self.server_name.clone());
+        let unusable = |_| ProxyError::NotProxy(format!("`{}` is not a name that TLS can ask for", self.server_name));
+        let seen = Seen { attempt: setup.attempt(&tls).map_err(unusable)?, facts };
         let wire = seen.attempt.handshake(wire, deadline).await.map_err(ProxyError::Tls)?;
         Ok((wire, Some(seen.attempt.clone())))
     }
@@ -236,7 +237,10 @@ impl Errand {
         let outcome = match self.proxy.url.kind {
             _ if self.forward => return Ok(wire),
             ProxyKind::Http | ProxyKind::Https => connect::tunnel(wire, self, facts).await,
-            ProxyKind::Socks5 | ProxyKind::Socks5h => socks::tunnel(wire, self, facts).await,
+            ProxyKind::Socks5 | ProxyKind::Socks5h => {
+                let credentials = self.proxy.url.credentials.as_ref();
+                socks::tunnel(wire, (&self.host, self.port), credentials, facts).await
+            }
         };
         // A client certificate that the proxy does not accept is told late.
         outcome.map_err(|error| tls.and_then(|tls| tls.late_refusal()).map_or(error, ProxyError::Tls))

@@ -2,7 +2,7 @@
 //!
 //! Every read is for a known number of bytes, at most 257, so what follows the last reply is the target's.
 
-use super::{Errand, ProxyError};
+use super::ProxyError;
 use crate::model::{Host, ProxyFacts, Secret};
 use crate::probe::wire::Wire;
 use std::{io, net::IpAddr};
@@ -20,10 +20,15 @@ const IPV4: u8 = 1;
 const DOMAIN_NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// Asks for a tunnel.
-pub(super) async fn tunnel(mut wire: Wire, errand: &Errand, facts: &mut ProxyFacts) -> Result<Wire, ProxyError> {
-    let request = request(&errand.host, errand.port)?;
-    introduce(&mut wire, errand.proxy.url.credentials.as_ref()).await?;
+/// Asks for a tunnel to a host and its port.
+pub(super) async fn tunnel(
+    mut wire: Wire,
+    (host, port): (&Host, u16),
+    credentials: Option<&(String, Secret)>,
+    facts: &mut ProxyFacts,
+) -> Result<Wire, ProxyError> {
+    let request = request(host, port)?;
+    introduce(&mut wire, credentials).await?;
     send(&mut wire, &request).await?;
     let [version, reply, _, kind] = read(&mut wire).await?;
     check_version(version, VERSION)?;
@@ -131,4 +136,101 @@ async fn read<const N: usize>(wire: &mut Wire) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     wire.read_exact(&mut bytes).await?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Reason, probe::run::StageError};
+
+    /// A tunnel through a proxy that first says all of `says`: what it was told, the code of its reply, and either the
+    /// first bytes of the tunnel or why there is none.
+    async fn through(
+        host: Host,
+        credentials: Option<(&str, &str)>,
+        says: &[u8],
+    ) -> (Vec<u8>, Option<u16>, Result<Vec<u8>, Reason>) {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        theirs.write_all(says).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let credentials = credentials.map(|(user, password)| (user.to_owned(), Secret::new(password)));
+        let mut facts = ProxyFacts::default();
+        let outcome = match tunnel(Box::new(ours), (&host, 443), credentials.as_ref(), &mut facts).await {
+            Ok(mut wire) => {
+                let mut rest = Vec::new();
+                wire.read_to_end(&mut rest).await.unwrap();
+                Ok(rest)
+            }
+            Err(error) => Err(error.reason()),
+        };
+        let mut told = Vec::new();
+        theirs.read_to_end(&mut told).await.unwrap();
+        (told, facts.status, outcome)
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_destination_is_asked_for_as_the_standard_writes_it() {
+        let ip = |text: &str| Host::Ip(text.parse().unwrap());
+        let zoned = Host::Zoned("fe80::1".parse().unwrap(), "eth0".into());
+        let mut link_local = vec![4, 0xfe, 0x80];
+        link_local.extend([0; 13]);
+        link_local.push(1);
+        for (host, written) in [
+            (ip("192.0.2.7"), vec![1, 192, 0, 2, 7]),
+            (ip("::1"), [&[4][..], &[0; 15], &[1]].concat()),
+            (zoned, link_local),
+            (Host::Name("a.example".into()), b"\x03\x09a.example".to_vec()),
+        ] {
+            let (told, status, outcome) = through(host, None, b"\x05\x00\x05\x00\x00\x01\0\0\0\0\0\0hello").await;
+            assert_eq!(told, [&[5, 1, 0, 5, 1, 0], &written[..], &[1, 187]].concat());
+            assert_eq!((status, outcome), (Some(0), Ok(b"hello".to_vec())));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_reply_is_the_targets_whatever_address_the_reply_has() {
+        let name = || Host::Name("a.example".into());
+        for bound in [&b"\x01abcdef"[..], b"\x04abcdefghijklmnopqr", b"\x03\x02abcd", b"\x03\x00ab"] {
+            let says = [b"\x05\x00\x05\x00\x00", bound, b"hello"].concat();
+            assert_eq!(through(name(), None, &says).await.2, Ok(b"hello".to_vec()), "{bound:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn user_name_and_password_go_only_where_they_are_asked_for() {
+        const GRANTED: &[u8] = b"\x05\x00\x00\x01\0\0\0\0\0\0";
+        let name = || Host::Name("a".into());
+        let user = Some(("lab", "hunter2"));
+        let (told, _, outcome) = through(name(), user, &[b"\x05\x02\x01\x00", GRANTED].concat()).await;
+        assert!(told.starts_with(b"\x05\x02\x00\x02\x01\x03lab\x07hunter2\x05\x01"), "{told:?}");
+        assert_eq!(outcome, Ok(Vec::new()));
+        let (told, _, outcome) = through(name(), user, &[b"\x05\x00", GRANTED].concat()).await;
+        assert!(!told.windows(3).any(|bytes| bytes == b"lab"), "{told:?}");
+        assert_eq!(outcome, Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn every_wrong_answer_has_its_reason() {
+        let user = Some(("lab", "hunter2"));
+        for (credentials, says, reason) in [
+            (None, &b"\x05\xff"[..], Reason::ProxyAuthRequired),
+            (user, b"\x05\xff", Reason::ProxyAuthRequired),
+            (user, b"\x05\x02\x01\x01", Reason::ProxyAuthRequired),
+            (user, b"\x05\x02\x05\x00", Reason::ProxyUnreachable),
+            (None, b"\x05\x02", Reason::ProxyUnreachable),
+            (None, b"\x05\x01", Reason::ProxyUnreachable),
+            (None, b"\x04\x5a", Reason::ProxyUnreachable),
+            (None, b"HTTP/1.1 400 Bad Request\r\n\r\n", Reason::ProxyUnreachable),
+            (None, b"\x05\x00\x05\x00\x00\x09", Reason::ProxyUnreachable),
+            (None, b"\x05\x00\x05\x04\x00\x01\0\0\0\0\0\0", Reason::ProxyRefused),
+            (None, b"\x05\x00\x05\x05", Reason::Broken),
+            (None, b"\x05", Reason::Broken),
+            (None, b"", Reason::Broken),
+        ] {
+            let (_, _, outcome) = through(Host::Name("a".into()), credentials, says).await;
+            assert_eq!(outcome, Err(reason), "{says:?}");
+        }
+        let long = Host::Name("a".repeat(256));
+        assert_eq!(through(long, None, b"").await, (Vec::new(), None, Err(Reason::InvalidTarget)));
+    }
 }

@@ -11,7 +11,7 @@ pub(crate) use client::{Answer, ask, finish, get, request};
 pub(crate) use exporter::{Exporter, probe_path};
 pub(crate) use page::Page;
 pub(crate) use peer::{Io, Peer};
-pub(crate) use program::{Output, Program, edgeprobe};
+pub(crate) use program::{Output, Program, edgeprobe, edgeprobe_with};
 
 use edgeprobe::{
     config,

@@ -28,8 +28,13 @@ fn command() -> Command {
 
 /// Runs the program to its end.
 pub(crate) async fn edgeprobe(arguments: &[&str]) -> Output {
+    edgeprobe_with(&[], arguments).await
+}
+
+/// As [`edgeprobe`], with these variables in its environment.
+pub(crate) async fn edgeprobe_with(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = command();
-    command.args(arguments);
+    command.args(arguments).envs(environment.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     Output {
         code: output.status.code(),
