@@ -7,6 +7,7 @@ mod chain;
 mod failure;
 mod job;
 mod module;
+mod oauth2;
 mod phase;
 mod plan;
 mod report;
@@ -27,6 +28,7 @@ pub use module::{
     IpProtocol, Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource,
     TlsModule, TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
 };
+pub use oauth2::{OAuth2, TokenFacts};
 pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;
 pub use report::{

@@ -5,7 +5,7 @@ use super::super::raw::{RawHeaderMatcher, RawHttp};
 use super::super::value;
 use super::client::{self, AuthKeys};
 use super::tls::{self, text_or_file};
-use super::{each, ip, later, optional, patterns};
+use super::{each, ip, later, oauth2, optional, patterns};
 use crate::model::{Body, HeaderMatcher, HttpModule};
 use http::{HeaderName, HeaderValue, Method, header};
 
@@ -68,6 +68,7 @@ pub(super) fn block(raw: &mut RawHttp, at: &At, findings: &mut Findings) -> Http
         fail_if_header_not_matches: header_not_matches,
         enable_http2: *raw.enable_http2.get_or_insert(true),
         report_security_headers: raw.report_security_headers.unwrap_or_default(),
+        oauth2: oauth2::block(raw.oauth2.as_mut(), at, findings),
         auth: client::auth(auth_keys(raw), at, findings),
         tls: tls::options(raw.tls_config.as_ref(), at, findings),
     }
@@ -79,7 +80,6 @@ fn refuse_later(raw: &RawHttp, at: &At, findings: &mut Findings) {
         ("fail_if_body_json_not_matches_cel", raw.fail_if_body_json_not_matches_cel),
         ("skip_resolve_phase_with_proxy", raw.skip_resolve_phase_with_proxy),
         ("enable_http3", raw.enable_http3),
-        ("oauth2", raw.oauth2),
         ("proxy_url", raw.proxy_url),
         ("no_proxy", raw.no_proxy),
         ("proxy_from_environment", raw.proxy_from_environment),
@@ -171,5 +171,6 @@ fn auth_keys(raw: &mut RawHttp) -> AuthKeys<'_> {
         authorization: raw.authorization.as_mut(),
         bearer_token: raw.bearer_token.as_ref(),
         bearer_token_file: raw.bearer_token_file.as_ref(),
+        oauth2: raw.oauth2.is_some(),
     }
 }

@@ -7,6 +7,7 @@
 mod client;
 mod http;
 mod job;
+mod oauth2;
 mod revocation;
 mod tls;
 mod tls_scan;

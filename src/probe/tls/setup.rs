@@ -1,4 +1,4 @@
-//! A module's TLS settings made ready: roots parsed, client key loaded, the rustls config built once per load.
+//! TLS settings made ready: roots parsed, client key loaded, the rustls config built once per load.
 
 use super::{
     Attempt,
@@ -8,7 +8,7 @@ use super::{
     roots::{Roots, TrustStores},
     witness::{ClientAuth, Witness},
 };
-use crate::model::{Module, Pin, TlsFacts, TlsVersion};
+use crate::model::{ModuleName, Pin, TlsFacts, TlsOptions, TlsVersion};
 use crate::probe::revocation::Checks;
 use rustls::{
     ClientConfig, KeyLog, SupportedProtocolVersion,
@@ -47,7 +47,7 @@ pub(crate) struct Loading {
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
 }
 
-/// A module's TLS, ready for any number of handshakes.
+/// One `tls_config`, ready for any number of handshakes.
 #[derive(Debug)]
 pub(crate) struct TlsSetup {
     base: ClientConfig,
@@ -70,12 +70,17 @@ pub(super) struct Trusted {
 }
 
 impl TlsSetup {
-    /// Reads the module's files, parses roots and keys, and offers `alpn` in order. All errors at once.
-    pub(crate) fn new(module: &Module, alpn: &[&[u8]], loading: &mut Loading) -> Result<Self, Vec<TlsSetupError>> {
-        let options = module.prober.tls();
+    /// Reads the files that a `tls_config` of `module` names, parses roots and keys, and offers `alpn` in order. All errors at
+    /// once.
+    pub(crate) fn new(
+        module: &ModuleName,
+        options: &TlsOptions,
+        alpn: &[&[u8]],
+        loading: &mut Loading,
+    ) -> Result<Self, Vec<TlsSetupError>> {
         let Loading { stores, files, key_log } = loading;
         let mut errors = Vec::new();
-        let roots = stores.roots(&options.trust, &module.name, files);
+        let roots = stores.roots(&options.trust, module, files);
         let roots = roots.map_err(|faults| errors.extend(faults)).unwrap_or_default();
         let identity = options.identity.as_ref().map(|from| Identity::load(from, files, &PROVIDER)).transpose();
         let identity = identity.map_err(|error| errors.push(error)).unwrap_or_default();
