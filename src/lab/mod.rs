@@ -10,6 +10,7 @@ mod catalogue;
 mod demo;
 pub mod http;
 mod listener;
+pub mod oauth2;
 pub mod ocsp;
 mod odd;
 pub mod old;
@@ -25,7 +26,7 @@ mod tests;
 pub use listener::{Listener, Log};
 
 use ::http::{HeaderMap, Request, header, uri};
-use ca::Authority;
+use ca::{Authority, Cert};
 use std::{collections::BTreeMap, fmt, io};
 
 /// Every endpoint, running. Dropping it stops them all, open connections included.
@@ -37,6 +38,8 @@ pub struct Lab {
     endpoints: Vec<Endpoint>,
     logs: BTreeMap<&'static str, Log>,
     pki: Listener,
+    auth: Listener,
+    untrusted_auth: Listener,
     _running: Vec<catalogue::Running>,
 }
 
@@ -46,6 +49,8 @@ impl Lab {
         let mut ca = Authority::new();
         let pki = pki::serve(&ca).await?;
         ca.publish_at(pki.address());
+        let auth = oauth2::serve(&ca, Cert::Good).await?;
+        let untrusted_auth = oauth2::serve(&ca, Cert::Expired).await?;
         let started = catalogue::start(&ca).await?;
         Ok(Self {
             ca_pem: ca.trusted_pem(),
@@ -54,6 +59,8 @@ impl Lab {
             endpoints: started.endpoints,
             logs: started.logs,
             pki,
+            auth,
+            untrusted_auth,
             _running: started.running,
         })
     }
@@ -101,6 +108,16 @@ impl Lab {
     /// The authority's responder, lists and certificates.
     pub fn pki(&self) -> &Listener {
         &self.pki
+    }
+
+    /// The authorization server.
+    pub fn auth(&self) -> &Listener {
+        &self.auth
+    }
+
+    /// The same with a certificate that ended yesterday.
+    pub fn untrusted_auth(&self) -> &Listener {
+        &self.untrusted_auth
     }
 
     /// Signs certificates for a test's own servers.

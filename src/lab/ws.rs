@@ -4,10 +4,11 @@
 use super::{
     Seen,
     listener::{Listener, Log},
+    oauth2,
     tls::{self, ServerTls, Stream},
 };
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use std::io;
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
@@ -28,6 +29,8 @@ pub enum Behaviour {
     WrongSubprotocol,
     /// Upgrades, then never speaks: not even a pong.
     Silent,
+    /// Echoes, but only those who show a token of the lab; others are answered with 401.
+    Protected,
     /// Upgrades, then says at once to try again later (close code 1013).
     Closes,
 }
@@ -50,6 +53,11 @@ async fn converse(stream: Stream, log: &Log, behaviour: Behaviour) {
     #[expect(clippy::result_large_err, reason = "the error type is tungstenite's")]
     let upgrade = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         log.add(Seen::of(sni.as_deref(), request));
+        if behaviour == Behaviour::Protected && !oauth2::is_authorized(request.headers()) {
+            let mut refusal = ErrorResponse::new(None);
+            *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+            return Err(refusal);
+        }
         alter(behaviour, request, &mut response);
         Ok(response)
     };

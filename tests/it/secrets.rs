@@ -1,7 +1,10 @@
 //! A canary in every place of a config that takes a secret, looked for in everything that is ever printed.
 
 use crate::world::{Exporter, Program, ask, edgeprobe, encoded, trusting};
-use edgeprobe::lab::Lab;
+use edgeprobe::lab::{
+    Lab,
+    oauth2::{self, CLIENT, TOKEN},
+};
 use std::fs;
 
 const CANARY: &str = "canary9b1d";
@@ -21,12 +24,20 @@ fn config(lab: &Lab) -> String {
         )
     };
     let good = &lab.endpoint("good").url;
+    let oauth2 = |id: &str, secret: &str, path: &str| {
+        let url = oauth2::url(lab.auth(), path);
+        let more = format!("endpoint_params: {{resource: {CANARY}}}, tls_config: {{ca: @CA@}}");
+        format!("oauth2: {{client_id: \"{id}\", client_secret: \"{secret}\", token_url: \"{url}\", {more}}}")
+    };
     let modules = [
         ("basic", http(&format!("basic_auth: {{username: u, password: {CANARY}}}"))),
         ("bearer", http(&format!("bearer_token: {CANARY}"))),
         ("scheme", http(&format!("authorization: {{type: Token, credentials: {CANARY}}}"))),
         ("plain", http(&format!("headers: {{Authorization: {CANARY}, Cookie: a={CANARY}, X-Api-Key: {CANARY}}}"))),
         ("secret", http(&format!("http_headers: {{X-Any: {{secrets: [{CANARY}]}}}}"))),
+        ("token", http(&oauth2(CLIENT.0, CLIENT.1, "/good"))),
+        ("token_refused", http(&oauth2("u", CANARY, "/refused"))),
+        ("wss_token", websocket("", &(oauth2(CLIENT.0, CLIENT.1, "/good") + ","))),
         ("wss_secret", websocket(&format!("headers: {{X-Any: {{secrets: [{CANARY}]}}}},"), "")),
         ("wss_basic", websocket("", &format!("basic_auth: {{username: u, password: {CANARY}}},"))),
     ];
@@ -34,9 +45,9 @@ fn config(lab: &Lab) -> String {
     let yaml = format!(
         "modules: {{{}}}\n\
          jobs:\n\
-         - {{job_name: j, modules: [basic, bearer, scheme, plain, secret], interval: 2s, \
+         - {{job_name: j, modules: [basic, bearer, scheme, plain, secret, token, token_refused], interval: 2s, \
            static_configs: [{{targets: [\"{good}\", \"{}\"]}}]}}\n\
-         - {{job_name: w, modules: [wss_secret, wss_basic], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
+         - {{job_name: w, modules: [wss_secret, wss_basic, wss_token], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
         modules.join(", "),
         lab.endpoint("wrong-status").url,
         lab.endpoint("wss-refused").url
@@ -46,7 +57,7 @@ fn config(lab: &Lab) -> String {
 
 #[track_caller]
 fn assert_clean(place: &str, text: &str, key: &str) {
-    for secret in [CANARY, ENCODED, key] {
+    for secret in [CANARY, ENCODED, key, CLIENT.1, TOKEN] {
         assert!(!text.contains(secret), "{place} shows `{secret}`:\n{text}");
     }
 }
@@ -65,13 +76,13 @@ async fn no_page_and_no_log_shows_a_secret() {
     let (good, bad) = (&lab.endpoint("good").url, &lab.endpoint("wrong-status").url);
     let with_password = encoded(&good.replace("https://", &format!("https://u:{CANARY}@")));
     let mut paths = vec!["/".to_owned(), "/config".to_owned(), "/metrics".to_owned(), "/logs?id=0".to_owned()];
-    for module in ["basic", "bearer", "scheme", "plain", "secret"] {
+    for module in ["basic", "bearer", "scheme", "plain", "secret", "token", "token_refused"] {
         for target in [encoded(good), encoded(bad), with_password.clone()] {
             paths.push(format!("/probe?module={module}&target={target}"));
             paths.push(format!("/probe?module={module}&target={target}&debug=true"));
         }
     }
-    for module in ["wss_secret", "wss_basic"] {
+    for module in ["wss_secret", "wss_basic", "wss_token"] {
         paths.push(format!("/probe?module={module}&target={}&debug=true", encoded(&lab.endpoint("wss-refused").url)));
     }
     paths.push(format!("/logs?target={with_password}"));
@@ -87,6 +98,12 @@ async fn no_page_and_no_log_shows_a_secret() {
     assert!(program.get("/config").await.text().contains("<secret>"));
     let sent = lab.requests("good");
     assert!(sent.iter().any(|seen| seen.headers.values().any(|value| value.to_str().unwrap().contains(CANARY))));
+    assert!(sent.iter().any(|seen| seen.headers.values().any(|value| value.to_str().unwrap().contains(TOKEN))));
+    let refused = program.get(&format!("/probe?module=token_refused&target={}&debug=true", encoded(good))).await;
+    assert!(refused.text().contains("invalid_client ("), "the endpoint's echo is shown, but for what it echoes");
+    let repeat = program.get(&format!("/probe?module=token&target={}&debug=true", encoded(good))).await;
+    assert!(repeat.text().contains("-H 'Authorization: Bearer <secret>'"), "{}", repeat.text());
+    assert_clean("the echo", refused.text(), &key);
     let log = program.log();
     assert!(log.contains("module=basic"), "the log is at debug: {log}");
     assert_clean("the log", &log, &key);
@@ -101,7 +118,7 @@ async fn the_command_line_shows_no_secret() {
     fs::write(&file, config(&lab)).unwrap();
     let target = lab.endpoint("wrong-status").url.replace("https://", &format!("https://u:{CANARY}@"));
     for format in ["human", "json", "prometheus"] {
-        for module in ["basic", "plain", "secret"] {
+        for module in ["basic", "plain", "secret", "token", "token_refused"] {
             let arguments =
                 ["probe", &target, "--module", module, "--format", format, "--log.level=debug", "--config.file"];
             let output = edgeprobe(&[&arguments[..], &[file.to_str().unwrap()]].concat()).await;
@@ -129,6 +146,9 @@ async fn errors_of_the_config_show_no_secret() {
         http(format!("headers: {{Authorization: \"{CANARY}\\0\"}}")),
         http(format!("tls_config: {{key: {quoted}}}")),
         http(format!("tls_config: {{ca: {quoted}}}")),
+        http(format!("oauth2: {{client_id: a, client_secret: [{CANARY}], endpoint_params: {{a: {{b: {CANARY}}}}}}}")),
+        http(format!("oauth2: {{client_id: a, token_url: \"https://u:{CANARY}@h/\"}}")),
+        http(format!("oauth2: {{client_id: a, client_secret: {CANARY}, client_secret_file: /x, token_url: x}}")),
         http(format!("proxy_url: \"http://u:{CANARY}@proxy:3128\"")),
         format!(
             "modules: {{m: {{prober: http}}}}\njobs: [{{job_name: j, modules: [m], static_configs: \
