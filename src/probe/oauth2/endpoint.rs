@@ -76,7 +76,7 @@ async fn ask_in(
     let request = request(source, &route, style, secret).map_err(|error| failed("cannot ask for a token", &error))?;
     let wire = open(source, &route, deadline).await?;
     let (status, body) = exchange(wire, request).await?;
-    let grant = answer::read(status, &body, &unspeakable(source, secret))?;
+    let grant = answer::read(status, body.bytes(), &unspeakable(source, secret))?;
     Ok((grant, status.as_u16()))
 }
 
@@ -100,13 +100,13 @@ async fn encrypt(tls: &TlsSetup, name: &str, wire: Wire, deadline: Instant) -> R
     outcome.map_err(|error| failed(&format!("the token endpoint's TLS ({})", error.reason()), &error))
 }
 
-async fn exchange(wire: Wire, request: Request<Full<Bytes>>) -> Result<(StatusCode, Zeroizing<Vec<u8>>), TokenError> {
+async fn exchange(wire: Wire, request: Request<Full<Bytes>>) -> Result<(StatusCode, BodyReader), TokenError> {
     let lost = |error: HttpError| failed("the token endpoint", &error);
     let mut exchange = http::exchange(wire, false, request).await.map_err(lost)?;
     let status = exchange.head.status;
     let mut reader = BodyReader::new(None, Some(MAX_ANSWER), true);
     match exchange.read_body(&mut reader).await {
-        Ok(()) => Ok((status, Zeroizing::new(reader.bytes().to_vec()))),
+        Ok(()) => Ok((status, reader)),
         Err(HttpError::Body(BodyFault::TooLarge(limit))) => {
             let words = format!("the token endpoint's answer is larger than {limit} bytes");
             Err(TokenError { status: Some(status.as_u16()), ..TokenError::new(Reason::TokenRefused, words) })
