@@ -273,6 +273,7 @@ mod tests {
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(5),
             elapsed: Duration::from_secs(1),
             timeout: Duration::from_secs(2),
+            token: None,
             hops: Vec::new(),
             failure: failure.map(|(phase, reason)| Failure::new(phase, reason, "")),
             attempts: 1,

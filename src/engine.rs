@@ -7,7 +7,7 @@ mod budget;
 mod fan;
 
 use crate::model::{Failure, Job, Module, ModuleName, Phase, Plan, ProbeReport, Reason, Retry, TrustFacts};
-use crate::probe::{Loading, ReadyModule, key_log_of_environment, warm_up};
+use crate::probe::{Loading, ReadyModule, Tokens, key_log_of_environment, warm_up};
 use budget::Budgets;
 use futures_util::FutureExt;
 use std::{
@@ -55,6 +55,7 @@ pub struct Engine {
     permits: Arc<Semaphore>,
     max_in_flight: usize,
     budgets: Arc<Budgets>,
+    tokens: Arc<Tokens>,
 }
 
 #[derive(Debug)]
@@ -81,18 +82,19 @@ impl Engine {
             permits: Arc::new(Semaphore::new(max_in_flight)),
             max_in_flight,
             budgets: Arc::default(),
+            tokens: Arc::default(),
         };
         nothing.successor(plan)
     }
 
-    /// A new engine for this plan, with the permits and retry budgets of this one and the totals of the modules whose names
-    /// stay. Every file is read again.
+    /// A new engine for this plan, with the permits, retry budgets and bearer tokens of this one and the totals of the modules
+    /// whose names stay. Every file is read again.
     pub fn successor(&self, plan: &Plan) -> Result<Self, Vec<SetupError>> {
         let mut loading = Loading { key_log: self.loading.key_log.clone(), ..Loading::default() };
         let (mut ready, mut errors) = (BTreeMap::new(), Vec::new());
         for module in &plan.modules {
             let counts = self.modules.get(&module.name).map(|entry| Arc::clone(&entry.counts)).unwrap_or_default();
-            match ReadyModule::new(Arc::clone(module), &mut loading) {
+            match ReadyModule::new(Arc::clone(module), &mut loading, &self.tokens) {
                 Ok(made) => drop(ready.insert(module.name.clone(), Entry { ready: made, counts })),
                 Err(faults) => errors.extend(faults),
             }
@@ -100,8 +102,14 @@ impl Engine {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let (permits, budgets) = (Arc::clone(&self.permits), Arc::clone(&self.budgets));
-        Ok(Self { modules: ready, loading, permits, max_in_flight: self.max_in_flight, budgets })
+        Ok(Self {
+            modules: ready,
+            loading,
+            permits: Arc::clone(&self.permits),
+            max_in_flight: self.max_in_flight,
+            budgets: Arc::clone(&self.budgets),
+            tokens: Arc::clone(&self.tokens),
+        })
     }
 
     /// The trust stores in use.

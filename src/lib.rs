@@ -21,10 +21,10 @@
 //!                                        |
 //!          probe/pipeline.rs: one deadline, each stage's facts stored at once
 //!
-//! route -> resolve -> connect -> tls ------------> processing -----> transfer --------> judge -> ProbeReport
-//!   ^                            handshake, then   HTTP exchange     body, or WebSocket
-//!   |                            verdict and gate  or upgrade        messages and ping
-//!   +---------------------------- a redirect: another hop --+
+//! route -> token -> resolve -> connect -> tls ------------> processing -----> transfer --------> judge -> ProbeReport
+//!   ^      OAuth 2.0, first hop only       handshake, then   HTTP exchange     body, or WebSocket
+//!   |                                      verdict and gate  or upgrade        messages and ping
+//!   +-------------------------------------- a redirect: another hop --+
 //! ```
 //!
 //! The handshake accepts any certificate, so that its facts are kept, and judges it beside: proof of the key, validity,
@@ -62,10 +62,11 @@
 //! | `probe/revocation` | staples, OCSP, revocation lists, missing issuers, and the cache of what was fetched |
 //! | `probe/starttls` | how each protocol is asked to switch to TLS |
 //! | `probe/scan` | hellos byte by byte, what came back, and what that proves |
+//! | `probe/oauth2` | the bearer token: at hand, or from its endpoint over a connection of its own |
 //! | `probe/http`, `probe/ws` | one HTTP exchange, one WebSocket, over a wire that is open |
 //! | `server/web` | the web config file: TLS, users, rate limit and headers of our own port |
 //! | `config/lower` | from the config as written to the config as meant, one file per block |
-//! | `model/{chain,plan,proxy,revocation,scan,site,trust,web}.rs` | the facts and settings of these, as plain data |
+//! | `model/{chain,fan,oauth2,plan,proxy,revocation,scan,site,trust,web}.rs` | the facts and settings of these, as plain data |
 //!
 //! `model` is the waist: `config`, `probe`, `metrics`, `board` and `show` know it and not each other. `probe` does not
 //! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody

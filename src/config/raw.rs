@@ -74,7 +74,7 @@ pub(super) struct RawHttp {
     pub(super) fail_if_body_json_not_matches_cel: Option<Later>,
     pub(super) skip_resolve_phase_with_proxy: Option<bool>,
     pub(super) enable_http3: Option<Later>,
-    pub(super) oauth2: Option<Later>,
+    pub(super) oauth2: Option<RawOAuth2>,
     pub(super) proxy_url: Option<String>,
     pub(super) no_proxy: Option<String>,
     pub(super) proxy_from_environment: Option<bool>,
@@ -138,7 +138,7 @@ pub(super) struct RawHttpConfig {
     pub(super) follow_redirects: Option<Later>,
     pub(super) enable_http2: Option<Later>,
     pub(super) http_headers: Option<Later>,
-    pub(super) oauth2: Option<Later>,
+    pub(super) oauth2: Option<RawOAuth2>,
     pub(super) proxy_url: Option<String>,
     pub(super) no_proxy: Option<String>,
     pub(super) proxy_from_environment: Option<bool>,
@@ -242,6 +242,33 @@ pub(super) struct RawAuthorization {
     pub(super) credentials: Option<Masked>,
     pub(super) credentials_file: Option<String>,
     pub(super) credentials_ref: Option<Later>,
+}
+
+/// The `oauth2` block.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOAuth2 {
+    pub(super) client_id: Option<String>,
+    pub(super) client_secret: Option<Masked>,
+    pub(super) client_secret_file: Option<String>,
+    pub(super) client_secret_ref: Option<Later>,
+    pub(super) token_url: Option<String>,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) endpoint_params: Option<BTreeMap<String, Masked>>,
+    pub(super) grant_type: Option<String>,
+    pub(super) tls_config: Option<RawTlsConfig>,
+    pub(super) client_certificate_key: Option<Later>,
+    pub(super) client_certificate_key_file: Option<Later>,
+    pub(super) client_certificate_key_ref: Option<Later>,
+    pub(super) client_certificate_key_id: Option<Later>,
+    pub(super) signature_algorithm: Option<Later>,
+    pub(super) iss: Option<Later>,
+    pub(super) audience: Option<Later>,
+    pub(super) claims: Option<Later>,
+    pub(super) proxy_url: Option<Later>,
+    pub(super) no_proxy: Option<Later>,
+    pub(super) proxy_from_environment: Option<Later>,
+    pub(super) proxy_connect_header: Option<Later>,
 }
 
 /// One job.

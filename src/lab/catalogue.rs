@@ -2,6 +2,7 @@
 //! them. A new endpoint is a new row.
 
 mod odd;
+mod protected;
 mod proxied;
 mod revocation;
 mod scan;
@@ -93,14 +94,7 @@ pub(super) struct Started {
 /// Starts every endpoint of the table.
 pub(super) async fn start(ca: &Authority) -> io::Result<Started> {
     let mut started = Started::default();
-    for entry in TABLE
-        .iter()
-        .chain(switching::TABLE)
-        .chain(revocation::TABLE)
-        .chain(odd::TABLE)
-        .chain(scan::TABLE)
-        .chain(proxied::TABLE)
-    {
+    for entry in TABLES.iter().copied().flatten() {
         let url = started.run(entry, ca).await?;
         started.endpoints.push(Endpoint {
             name: entry.name,
@@ -191,6 +185,10 @@ const fn fails(phase: &'static str, reason: &'static str) -> Expected {
     Expected::Failure { phase, reason }
 }
 
+/// Every endpoint.
+const TABLES: &[&[Entry]] =
+    &[TABLE, switching::TABLE, revocation::TABLE, odd::TABLE, proxied::TABLE, scan::TABLE, protected::TABLE];
+
 /// The host labels that the redirect chain leads over.
 const CHAIN: [&str; 3] = ["redirect-chain", "redirect-chain-2", "redirect-chain-3"];
 
@@ -199,7 +197,7 @@ const CLIENT_CERT_13: Tls = Tls { versions: Versions::Only13, client_cert: Clien
 const CLIENT_CERT_12: Tls = Tls { versions: Versions::Only12, ..CLIENT_CERT_13 };
 const HALF_A_RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it";
 
-/// Every endpoint.
+/// The plain endpoints.
 const TABLE: &[Entry] = &[
     Entry {
         name: "good",

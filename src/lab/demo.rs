@@ -1,6 +1,6 @@
 //! The demo's configuration: takes the lab, gives a complete configuration file.
 
-use super::{Endpoint, Lab, cdn::CDN_SITE};
+use super::{Endpoint, Lab, cdn::CDN_SITE, oauth2};
 use std::fmt::Write;
 
 /// A module: its name, its prober, the block that holds its TLS settings, and further lines of the prober's block and of
@@ -64,6 +64,16 @@ const MODULES: &[Module] = &[
     Module { name: "mtls", prober: "http", tls_block: "", lines: &[], tls: &[] },
     Module { name: "mtls_stranger", prober: "http", tls_block: "", lines: &[], tls: &[] },
     Module { name: "wss_mtls", prober: "websocket", tls_block: "http_config", lines: &["ping: true"], tls: &[] },
+    site("oauth2"),
+    site("oauth2_form"),
+    site("oauth2_refused"),
+    site("oauth2_junk"),
+    site("oauth2_huge"),
+    site("oauth2_mac"),
+    site("oauth2_down"),
+    site("oauth2_dead"),
+    site("oauth2_untrusted"),
+    Module { name: "wss_oauth2", prober: "websocket", tls_block: "http_config", lines: &["ping: true"], tls: &[] },
     Module { name: "pinned", prober: "http", tls_block: "", lines: &[], tls: &[] },
     Module { name: "pinned_other", prober: "http", tls_block: "", lines: &[], tls: &[] },
     Module { name: "tls13", prober: "http", tls_block: "", lines: &[], tls: &[] },
@@ -115,6 +125,37 @@ fn proxy_settings(module: &str, lab: &Lab) -> Vec<String> {
         lines.extend(text("ca", lab.ca_pem()).into_iter().map(|line| format!("  {line}")));
     }
     lines
+}
+
+/// A module of the `http` prober that differs from others by what [`tls_settings`] and [`oauth2_settings`] say.
+const fn site(name: &'static str) -> Module {
+    Module { name, prober: "http", tls_block: "", lines: &[], tls: &[] }
+}
+
+/// The `oauth2` block of a module, if it has one.
+fn oauth2_settings(module: &str, lab: &Lab) -> Vec<String> {
+    let (server, path) = match module {
+        "oauth2" | "wss_oauth2" => (lab.auth(), "/good"),
+        "oauth2_untrusted" => (lab.untrusted_auth(), "/good"),
+        "oauth2_form" => (lab.auth(), "/form"),
+        "oauth2_refused" => (lab.auth(), "/refused"),
+        "oauth2_junk" => (lab.auth(), "/junk"),
+        "oauth2_huge" => (lab.auth(), "/huge"),
+        "oauth2_mac" => (lab.auth(), "/mac"),
+        "oauth2_down" => (lab.auth(), "/down"),
+        "oauth2_dead" => (lab.auth(), "/dead"),
+        _ => return Vec::new(),
+    };
+    let (id, secret) = oauth2::CLIENT;
+    let keys = [
+        format!("client_id: \"{id}\""),
+        format!("client_secret: \"{secret}\""),
+        format!("token_url: {}", oauth2::url(server, path)),
+        "scopes: [probe]".to_owned(),
+        "tls_config:".to_owned(),
+    ];
+    let trust = text("ca", lab.ca_pem()).into_iter().map(|line| format!("    {line}"));
+    std::iter::once("oauth2:".to_owned()).chain(keys.map(|key| format!("  {key}"))).chain(trust).collect()
 }
 
 /// Further keys of a module's `tls_config`.
@@ -195,7 +236,7 @@ impl Module {
             add(yaml, 6, &format!("{}:", self.tls_block));
             8
         };
-        for line in proxy_settings(self.name, lab) {
+        for line in proxy_settings(self.name, lab).into_iter().chain(oauth2_settings(self.name, lab)) {
             add(yaml, inner, &line);
         }
         add(yaml, inner, "tls_config:");

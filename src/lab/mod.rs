@@ -11,6 +11,7 @@ pub mod cdn;
 mod demo;
 pub mod http;
 mod listener;
+pub mod oauth2;
 pub mod ocsp;
 mod odd;
 pub mod old;
@@ -27,7 +28,7 @@ mod tests;
 pub use listener::{Listener, Log};
 
 use ::http::{HeaderMap, Request, header, uri};
-use ca::Authority;
+use ca::{Authority, Cert};
 use cdn::Cdn;
 use std::{collections::BTreeMap, fmt, io};
 
@@ -42,6 +43,8 @@ pub struct Lab {
     pki: Listener,
     proxies: catalogue::Proxies,
     cdn: Cdn,
+    auth: Listener,
+    untrusted_auth: Listener,
     _running: Vec<catalogue::Running>,
 }
 
@@ -51,6 +54,8 @@ impl Lab {
         let mut ca = Authority::new();
         let pki = pki::serve(&ca).await?;
         ca.publish_at(pki.address());
+        let auth = oauth2::serve(&ca, Cert::Good).await?;
+        let untrusted_auth = oauth2::serve(&ca, Cert::Expired).await?;
         let started = catalogue::start(&ca).await?;
         let proxies = catalogue::Proxies::start(&ca).await?;
         let cdn = Cdn::start(&ca).await?;
@@ -63,6 +68,8 @@ impl Lab {
             pki,
             cdn,
             proxies,
+            auth,
+            untrusted_auth,
             _running: started.running,
         })
     }
@@ -124,6 +131,16 @@ impl Lab {
     #[track_caller]
     pub fn proxy(&self, module: &str) -> &Listener {
         self.proxies.listener(module).unwrap_or_else(|| panic!("the lab's module `{module}` has no proxy"))
+    }
+
+    /// The authorization server.
+    pub fn auth(&self) -> &Listener {
+        &self.auth
+    }
+
+    /// The same with a certificate that ended yesterday.
+    pub fn untrusted_auth(&self) -> &Listener {
+        &self.untrusted_auth
     }
 
     /// Signs certificates for a test's own servers.

@@ -4,6 +4,7 @@
 use super::{
     Seen,
     listener::{Listener, Log},
+    oauth2,
     tls::{self, ServerTls, Stream},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -30,6 +31,8 @@ pub enum Behaviour {
     WrongSubprotocol,
     /// Upgrades, then never speaks: not even a pong.
     Silent,
+    /// Echoes, but only those who show a token of the lab; others are answered with 401.
+    Protected,
     /// Upgrades, then says at once to try again later (close code 1013).
     Closes,
 }
@@ -54,9 +57,14 @@ async fn converse(stream: Stream, log: &Log, behaviour: Behaviour) {
         let seen = Seen::of(sni.as_deref(), request);
         let on_site = seen.sni.as_deref() == Some(seen.host_name());
         log.add(seen);
-        if behaviour == Behaviour::EchoOnSite && !on_site {
-            let mut refusal = ErrorResponse::new(Some("no such site on this edge\n".to_owned()));
-            *refusal.status_mut() = StatusCode::FORBIDDEN;
+        let refused = match behaviour {
+            Behaviour::EchoOnSite if !on_site => Some(StatusCode::FORBIDDEN),
+            Behaviour::Protected if !oauth2::is_authorized(request.headers()) => Some(StatusCode::UNAUTHORIZED),
+            _ => None,
+        };
+        if let Some(status) = refused {
+            let mut refusal = ErrorResponse::new(None);
+            *refusal.status_mut() = status;
             return Err(refusal);
         }
         alter(behaviour, request, &mut response);

@@ -5,7 +5,8 @@ use crate::model::{
     Answer, BigHello, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, HandshakeKind, Hop,
     Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts,
     Phase, PhaseTimes, ProbeReport, Prober, ProxyFacts, ProxyOptions, ProxySource, Reason, RevocationFacts, ScanFacts,
-    TlsFacts, TlsGroup, TlsModule, TlsOptions, TlsVersion, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
+    TlsFacts, TlsGroup, TlsModule, TlsOptions, TlsVersion, TokenFacts, TrustFacts, Verdict, WebSocketFacts,
+    WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -74,6 +75,21 @@ pub(super) fn refused() -> ProbeReport {
     let mut report = failed(report("https_2xx", http(), vec![hop]), Phase::Connect, Reason::Refused);
     report.attempts = 2;
     report.retried_after = Some(Failure::new(Phase::Connect, Reason::Timeout, ""));
+    report
+}
+
+/// The token endpoint gave a token, and the site wants another one.
+pub(super) fn token() -> ProbeReport {
+    let mut hop = hop("http://api.example/", &[(Phase::Token, 4), (Phase::Resolve, 2), (Phase::Connect, 5)]);
+    hop.times.add(Phase::Processing, Duration::from_millis(11));
+    hop.http = Some(HttpFacts { status: 401, version: 1.1, content_length: Some(0), ..HttpFacts::default() });
+    let mut report = failed(report("api", http(), vec![hop]), Phase::Processing, Reason::Status);
+    report.token = Some(Box::new(TokenFacts {
+        endpoint: "https://auth.example/token".into(),
+        fetched: true,
+        status: Some(200),
+        expires: Some(at(1_793_003_700)),
+    }));
     report
 }
 
@@ -239,6 +255,7 @@ fn report(module: &str, prober: Prober, hops: Vec<Hop>) -> ProbeReport {
         started: at(1_793_000_100),
         elapsed: Duration::from_millis(62),
         timeout: Duration::from_millis(9_500),
+        token: None,
         hops,
         failure: None,
         attempts: 1,
@@ -353,6 +370,7 @@ fn websocket() -> Prober {
         ip: IpPreference::default(),
         tls: TlsOptions::default(),
         auth: None,
+        oauth2: None,
         headers: Vec::new(),
         subprotocols: Vec::new(),
         origin: None,

@@ -64,6 +64,11 @@ fn a_target_that_cannot_be_read() {
 }
 
 #[test]
+fn a_site_that_refuses_a_token() {
+    assert_probe("token", &fixtures::token());
+}
+
+#[test]
 fn a_websocket_with_ping_and_subprotocol() {
     assert_probe("wss_ok", &fixtures::wss_ok());
 }

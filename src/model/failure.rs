@@ -45,6 +45,10 @@ impl fmt::Display for Failure {
 pub enum Reason {
     /// The target is not a URL, host or port that the module's prober can use.
     InvalidTarget,
+    /// The token endpoint gave no token: it refused, or its answer is of no use.
+    TokenRefused,
+    /// The token endpoint could not be reached, or has a fault of its own (status 5xx).
+    TokenUnavailable,
     /// The name does not exist.
     NameNotFound,
     /// The name exists but has no address of the wanted family.
@@ -174,6 +178,7 @@ impl Reason {
     /// The phase this reason belongs to, or `None` when any phase may end with it.
     pub fn phase(self) -> Option<Phase> {
         match self {
+            Self::TokenRefused | Self::TokenUnavailable => Some(Phase::Token),
             Self::InvalidTarget | Self::NameNotFound | Self::NoAddress | Self::ResolverFailed => Some(Phase::Resolve),
             Self::Refused | Self::Unreachable | Self::AddressDenied | Self::LocalLimit => Some(Phase::Connect),
             Self::ProxyUnreachable | Self::ProxyRefused | Self::ProxyAuthRequired => Some(Phase::Proxy),
@@ -226,7 +231,8 @@ impl Reason {
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::ResolverFailed
+            Self::TokenUnavailable
+                | Self::ResolverFailed
                 | Self::Refused
                 | Self::Unreachable
                 | Self::LocalLimit

@@ -10,6 +10,7 @@ mod job;
 mod module;
 mod names;
 mod no_proxy;
+mod oauth2;
 mod phase;
 mod plan;
 mod proxy;
@@ -34,6 +35,7 @@ pub use module::{
 };
 pub use names::{NAME_REFUSALS, NameClash};
 pub use no_proxy::{NoProxy, is_loopback};
+pub use oauth2::{OAuth2, TokenFacts};
 pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;
 pub use proxy::{ProxyFacts, ProxyKind, ProxyOptions, ProxySource, ProxyUrl, authority};

@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::{ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule};
+use super::{OAuth2, ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method, header::HOST};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -143,6 +143,15 @@ impl Prober {
         }
     }
 
+    /// How a bearer token is asked for.
+    pub fn oauth2(&self) -> Option<&OAuth2> {
+        match self {
+            Self::Http(m) => m.oauth2.as_deref(),
+            Self::WebSocket(m) => m.oauth2.as_deref(),
+            Self::Tls(_) | Self::TlsScan(_) => None,
+        }
+    }
+
     /// What is spoken before TLS.
     pub fn starttls(&self) -> Option<StartTls> {
         match self {
@@ -238,6 +247,8 @@ pub struct HttpModule {
     pub report_security_headers: bool,
     /// Credentials.
     pub auth: Option<Auth>,
+    /// Credentials that are asked for; not together with `auth`.
+    pub oauth2: Option<Box<OAuth2>>,
     /// TLS.
     pub tls: TlsOptions,
 }
@@ -265,6 +276,7 @@ impl Default for HttpModule {
             enable_http2: true,
             report_security_headers: false,
             auth: None,
+            oauth2: None,
             tls: TlsOptions::default(),
         }
     }
@@ -279,6 +291,8 @@ pub struct WebSocketModule {
     pub tls: TlsOptions,
     /// Credentials.
     pub auth: Option<Auth>,
+    /// Credentials that are asked for; not together with `auth`.
+    pub oauth2: Option<Box<OAuth2>>,
     /// Further headers of the upgrade request; `Host` sets the Host header.
     pub headers: Vec<Header>,
     /// Subprotocols to offer; the server must choose one of them.

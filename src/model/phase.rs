@@ -3,10 +3,12 @@
 use std::{fmt, time::Duration};
 use strum::{IntoStaticStr, VariantArray};
 
-/// One step of a probe. The words are `blackbox_exporter`'s `phase` label values, plus `proxy`.
+/// One step of a probe. The words are `blackbox_exporter`'s `phase` label values, plus `token` and `proxy`.
 #[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Phase {
+    /// Asking for an OAuth 2.0 token, before anything of the target's own.
+    Token,
     /// Reading the target and turning its name into addresses.
     Resolve,
     /// Opening the TCP connection.

@@ -2,7 +2,9 @@
 //!
 //! Facts are stored as soon as they are known and stay whatever fails later.
 
-use super::{Failure, Job, Module, PhaseTimes, ProxyFacts, Reason, RevocationFacts, ScanFacts, Site, TlsVersion};
+use super::{
+    Failure, Job, Module, PhaseTimes, ProxyFacts, Reason, RevocationFacts, ScanFacts, Site, TlsVersion, TokenFacts,
+};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -24,6 +26,8 @@ pub struct ProbeReport {
     pub elapsed: Duration,
     /// How long one attempt may take.
     pub timeout: Duration,
+    /// The bearer token; `None` when the module wants none.
+    pub token: Option<Box<TokenFacts>>,
     /// One entry per request: the target itself, then each redirect that was followed.
     pub hops: Vec<Hop>,
     /// Where and why it failed; `None` is success.

@@ -7,6 +7,7 @@ mod dial;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod http;
+mod oauth2;
 mod pipeline;
 mod proxy;
 mod resolve;
@@ -19,15 +20,17 @@ mod tls;
 mod wire;
 mod ws;
 
+pub(crate) use oauth2::Tokens;
 pub use tls::Fingerprint;
 pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
 
 use crate::model::{
     Auth, Body, Failure, Header, Host, Job, Lookup, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource,
 };
+use oauth2::TokenSource;
 use proxy::Proxies;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
-use tls::TlsSetup;
+use tls::{TlsSetup, TlsSetupError};
 
 /// A setting of a module that cannot be made ready: a file that cannot be read, a text that is no certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,11 +56,12 @@ pub(crate) struct ReadyModule {
     tls: TlsSetup,
     /// `None` when no proxy is configured.
     proxies: Option<Proxies>,
+    token: Option<TokenSource>,
 }
 
 impl ReadyModule {
-    /// Reads the module's files and builds its TLS; all errors at once.
-    pub(crate) fn new(module: Arc<Module>, loading: &mut Loading) -> Result<Self, Vec<SetupError>> {
+    /// Reads the module's files and builds its TLS; all errors at once. Its bearer token, if it wants one, is one of `tokens`.
+    pub(crate) fn new(module: Arc<Module>, loading: &mut Loading, tokens: &Tokens) -> Result<Self, Vec<SetupError>> {
         let block = match module.prober {
             Prober::Http(_) => "http",
             Prober::WebSocket(_) => "websocket.http_config",
@@ -74,15 +78,17 @@ impl ReadyModule {
             .collect();
         let offers_http2 = matches!(&module.prober, Prober::Http(http) if http.enable_http2);
         let alpn: &[&[u8]] = if offers_http2 { &[b"h2", b"http/1.1"] } else { &[] };
-        let tls = TlsSetup::new((&module.name, module.prober.tls()), alpn, loading).map_err(|faults| {
-            errors.extend(faults.into_iter().map(|f| error(&format!("tls_config.{}", f.key), f.problem)));
-        });
+        let mut note = |block: &str, faults: Vec<TlsSetupError>| {
+            errors.extend(faults.into_iter().map(|f| error(&format!("{block}.{}", f.key), f.problem)));
+        };
+        let tls = TlsSetup::new((&module.name, module.prober.tls()), alpn, loading);
+        let tls = tls.map_err(|faults| note("tls_config", faults)).ok();
+        let token = TokenSource::new(&module, loading, tokens);
+        let token = token.map_err(|faults| note("oauth2.tls_config", faults)).unwrap_or_default();
         let proxies = module.proxy.as_ref().map(|options| Proxies::new(options, &module.name, loading)).transpose();
-        let proxies = proxies.map_err(|faults| {
-            errors.extend(faults.into_iter().map(|f| error(&f.key, f.problem)));
-        });
+        let proxies = proxies.map_err(|faults| errors.extend(faults.into_iter().map(|f| error(&f.key, f.problem))));
         match (tls, proxies) {
-            (Ok(tls), Ok(proxies)) if errors.is_empty() => Ok(Self { module, tls, proxies }),
+            (Some(tls), Ok(proxies)) if errors.is_empty() => Ok(Self { module, tls, proxies, token }),
             _ => Err(errors),
         }
     }
@@ -133,8 +139,10 @@ fn files(prober: &Prober) -> impl Iterator<Item = (&'static str, &Path)> {
         Some(Auth::Scheme { credentials, .. }) => vec![("authorization.credentials_file", credentials)],
         None => Vec::new(),
     };
+    let client = prober.oauth2().and_then(|oauth2| oauth2.client_secret.as_ref());
+    let client = client.map(|secret| ("oauth2.client_secret_file", secret));
     let headers = headers.iter().flat_map(|header| header.secrets.iter().map(|secret| ("http_headers", secret)));
-    let secrets = credentials.into_iter().chain(headers).filter_map(|(key, secret)| match secret {
+    let secrets = credentials.into_iter().chain(client).chain(headers).filter_map(|(key, secret)| match secret {
         SecretText::File(path) => Some((key, path.as_path())),
         SecretText::Inline(_) => None,
     });

@@ -1,10 +1,11 @@
-//! The straight line of a probe, stage by stage: route, resolve, connect, TLS, then HTTP, WebSocket or nothing.
+//! The straight line of a probe, stage by stage: route, token, resolve, connect, TLS, then HTTP, WebSocket or nothing.
 //!
 //! Each stage's facts go into the report at once; a redirect begins another hop by the same rules.
 
 use super::{
     ReadyModule, dial,
     http::{self, body::BodyReader, expect, request::Session},
+    oauth2::Bearer,
     proxy::{self, Errand},
     route::{Names, Route},
     run::{Run, at_most, failure},
@@ -128,6 +129,14 @@ fn unusable_name(route: &Route) -> Failure {
     Failure::new(Phase::Resolve, Reason::InvalidTarget, words)
 }
 
+/// The token that the module's requests show, if it wants one.
+async fn bearer<'a>(run: &mut Run, ready: &'a ReadyModule) -> Result<Option<Bearer<'a>>, Failure> {
+    match &ready.token {
+        Some(source) => source.bearer(run).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// A failure after the handshake may be the server's late word on the client certificate.
 fn or_late_refusal(failed: Failure, tls: Option<&Attempt>) -> Failure {
     match tls.and_then(Attempt::late_refusal) {
@@ -144,16 +153,20 @@ async fn follow_redirects(
     module: &HttpModule,
     (first, names): (Route, Names),
 ) -> Result<(), Failure> {
-    let mut session = Session::new(module);
+    begin(run, &first, &first.host_header);
+    let bearer = bearer(run, ready).await?;
+    let mut session = Session::new(module, bearer.as_ref().map(Bearer::auth).or(module.auth.as_ref()));
     let mut first = first;
     let mut route = first.clone();
     for hop in 0.. {
-        begin(run, &route, &route.host_header);
         let connection = open(run, ready, &mut route).await?;
         if hop == 0 {
             first.known_address = route.known_address;
         }
         let answer = answer(run, &session, &route, connection).await?;
+        if let Some(bearer) = bearer.as_ref().filter(|_| route.trusted_with_secrets) {
+            bearer.answered(answer.head.status);
+        }
         session.follow(&route, answer.head.status, &answer.head.headers);
         let Some(location) = http::location(&answer.head).filter(|_| module.follow_redirects) else {
             return judge(run, module, &route, answer).await;
@@ -169,6 +182,7 @@ async fn follow_redirects(
             .map_err(|error| Failure::new(Phase::Processing, Reason::RedirectInvalid, error.to_string()))?;
         session.leave(&route.target, &next);
         route = route.redirect(next, &first, &names);
+        begin(run, &route, &route.host_header);
     }
     unreachable!("the loop ends at the redirect limit")
 }
@@ -221,12 +235,17 @@ async fn websocket(
 ) -> Result<(), Failure> {
     begin(run, &route, &route.host_header);
     run.hop().websocket = Some(WebSocketFacts::default());
+    let bearer = bearer(run, ready).await?;
+    let auth = bearer.as_ref().map(Bearer::auth).or(module.auth.as_ref());
     let Connection { wire, tls, .. } = open(run, ready, &mut route).await?;
     let mut head_facts = None;
     let upgrade = async {
-        let (request, accept) = ws::request(module, &route).await?;
+        let (request, accept) = ws::request(module, auth, &route).await?;
         let exchange = http::exchange(wire, false, request).await?;
         head_facts = Some(http::facts(&exchange.head));
+        if let Some(bearer) = &bearer {
+            bearer.answered(exchange.head.status);
+        }
         let subprotocol = ws::judge(&exchange.head, &accept, &module.subprotocols)?;
         let http::Exchange { head, body, mut driver } = exchange;
         let socket = ws::upgrade(head, body, &mut driver).await?;

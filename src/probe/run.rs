@@ -2,7 +2,7 @@
 //!
 //! The only place that reads the monotonic clock, cuts a stage off and turns a stage's error into a failure.
 
-use crate::model::{Failure, Hop, Job, Module, Phase, ProbeReport, Reason};
+use crate::model::{Failure, Hop, Job, Module, Phase, ProbeReport, Reason, TokenFacts};
 use std::{
     error::Error,
     fmt::Write as _,
@@ -35,6 +35,7 @@ impl Run {
             started: SystemTime::now(),
             elapsed: Duration::ZERO,
             timeout,
+            token: None,
             hops: Vec::new(),
             failure: None,
             attempts: 1,
@@ -62,6 +63,11 @@ impl Run {
             Ok(Err(error)) => Err(failure(phase, &error)),
             Err(_) => Err(Failure::new(phase, Reason::Timeout, "the deadline passed")),
         }
+    }
+
+    /// Notes what is known of the token.
+    pub(super) fn note_token(&mut self, facts: TokenFacts) {
+        self.report.token = Some(Box::new(facts));
     }
 
     /// Begins another hop.
@@ -110,6 +116,12 @@ impl Run {
         self.report.failure = outcome.err();
         self.report
     }
+}
+
+/// What the clock says, for what is kept from probe to probe.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }
 
 /// The outcome of `future`, or `None` when it took longer than `limit`: for waits that end well either way.

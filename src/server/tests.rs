@@ -29,6 +29,7 @@ fn report(job: &Job, failure: Option<Failure>) -> Arc<ProbeReport> {
         started: SystemTime::UNIX_EPOCH,
         elapsed: Duration::from_millis(5),
         timeout: Duration::from_secs(5),
+        token: None,
         hops: Vec::new(),
         failure,
         attempts: 1,
@@ -69,6 +70,7 @@ async fn a_hostname_must_not_contradict_the_modules_host_header() {
         ip: IpPreference::default(),
         tls: TlsOptions::default(),
         auth: None,
+        oauth2: None,
         headers: vec![Header {
             name: header::HOST,
             values: vec![HeaderValue::from_static("a.example")],

@@ -1,10 +1,11 @@
 //! The command that asks the same server the same question: curl, or `openssl s_client` where no HTTP is spoken.
 //!
-//! Address, SNI and Host are those of the report's last hop. Credentials and the module's own headers are never in it.
+//! Address, SNI and Host are those of the report's last hop. Credentials and the module's own headers are never in it; where a
+//! bearer token was shown stands its mask.
 
 use super::{names, proxy, text::shell};
 use crate::model::{
-    Hop, HttpModule, ProbeReport, Prober, SecretText, StartTls, Target, TextSource, TlsOptions, TlsVersion,
+    Hop, HttpModule, ProbeReport, Prober, Secret, SecretText, StartTls, Target, TextSource, TlsOptions, TlsVersion,
     WebSocketModule,
 };
 use http::Method;
@@ -25,9 +26,18 @@ pub fn curl(report: &ProbeReport) -> Option<String> {
     if target.scheme().is_tls() {
         words.extend(tls_words(report.module.prober.tls()));
     }
+    if shows_token(report, &target) {
+        words.extend(["-H".into(), format!("Authorization: Bearer {}", Secret::MASK)]);
+    }
     words.extend(place_words(report, hop, &target));
     let line: Vec<String> = ["curl".to_owned(), "-v".to_owned()].into_iter().chain(words).map(|w| shell(&w)).collect();
     Some(line.join(" "))
+}
+
+/// Whether the last hop was asked with a bearer token, as far as its host tells.
+fn shows_token(report: &ProbeReport, last: &Target) -> bool {
+    let first = report.hops.first().and_then(|hop| names::target_of(report, hop));
+    report.token.is_some() && first.is_some_and(|first| first.same_host(last))
 }
 
 fn http_words(module: &HttpModule, report: &ProbeReport) -> Vec<String> {
@@ -192,7 +202,7 @@ fn bracketed(host: &str) -> String {
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::model::{Auth, Secret, TlsModule};
+    use crate::model::{Auth, TlsModule, TokenFacts};
 
     #[test]
     fn a_plain_https_probe_is_pinned_to_its_address() {
@@ -232,6 +242,16 @@ mod tests {
         report.hops[0].http.as_mut().unwrap().status = 303;
         report.hops.push(fixture::hop());
         assert!(!curl(&report).unwrap().contains("POST"));
+    }
+
+    #[test]
+    fn the_mask_stands_where_a_token_was_shown() {
+        let mut report = fixture::success();
+        report.token = Some(Box::new(TokenFacts::default()));
+        assert!(curl(&report).unwrap().starts_with("curl -v -H 'Authorization: Bearer <secret>' --connect-to "));
+        report.hops.push(fixture::hop());
+        report.hops[1].url = "https://elsewhere.example/".into();
+        assert!(!curl(&report).unwrap().contains("Bearer"));
     }
 
     #[test]

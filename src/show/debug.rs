@@ -4,7 +4,8 @@
 
 use super::{chain, curl, names, remedy, rfc3339, scan, text::is_hidden, unix_seconds};
 use crate::model::{
-    Answer, CertificateChange, Hop, HttpFacts, Phase, ProbeReport, ProxyFacts, ScanFacts, TlsFacts, WebSocketFacts,
+    Answer, CertificateChange, Hop, HttpFacts, Phase, ProbeReport, ProxyFacts, ScanFacts, TlsFacts, TokenFacts,
+    WebSocketFacts,
 };
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
@@ -148,6 +149,9 @@ fn story(report: &ProbeReport) -> Vec<Line> {
         let last_attempt: Duration = report.times().iter().map(|(_, took)| took).sum();
         story.now += report.elapsed.saturating_sub(last_attempt);
     }
+    if let Some((token, hop)) = report.token.as_deref().zip(report.hops.first()) {
+        tell_token(&mut story, token, hop);
+    }
     for hop in &report.hops {
         tell_hop(&mut story, report, hop);
     }
@@ -169,6 +173,22 @@ fn story(report: &ProbeReport) -> Vec<Line> {
         }),
     }
     story.lines
+}
+
+/// The token itself is never told.
+fn tell_token(story: &mut Story, token: &TokenFacts, hop: &Hop) {
+    story.say(Level::DEBUG, "Getting bearer token", |line| line.with("endpoint", &token.endpoint));
+    story.pass(hop, Phase::Token);
+    let (level, msg) = match token.expires {
+        Some(_) => (Level::INFO, "Got bearer token"),
+        None => (Level::WARN, "Got no bearer token"),
+    };
+    story.say(level, msg, |line| {
+        line.with("endpoint", &token.endpoint)
+            .with("fetched", token.fetched)
+            .with_some("status_code", token.status)
+            .with_some("expires", token.expires.map(rfc3339))
+    });
 }
 
 fn tell_hop(story: &mut Story, report: &ProbeReport, hop: &Hop) {

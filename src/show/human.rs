@@ -1,8 +1,9 @@
 //! A report as a page of text: verdict, each hop with its times and names, the chain, what is wrong and what to do.
 
-use super::{chain, curl, names, proxy, remedy, scan, text::millis, text::visible, unix_seconds, verdict_line};
+use super::{chain, curl, names, proxy, remedy, scan, text::millis, text::visible, unix_seconds, utc, verdict_line};
 use crate::model::{
-    Failure, HandshakeKind, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, ScanFacts, TlsFacts, WebSocketFacts,
+    Failure, HandshakeKind, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, ScanFacts, TlsFacts, TokenFacts,
+    WebSocketFacts,
 };
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -26,6 +27,9 @@ pub fn human(report: &ProbeReport) -> String {
         out.field("hint", &hint);
     }
     attempts(&mut out, report);
+    if let Some(token) = &report.token {
+        out.field("token", &token_words(token));
+    }
     for (index, hop) in report.hops.iter().enumerate() {
         let failed = report.failure.as_ref().filter(|_| index + 1 == report.hops.len());
         hop_page(&mut out, report, (hop, failed));
@@ -49,6 +53,18 @@ fn attempts(out: &mut Lines, report: &ProbeReport) {
     if report.retry_suppressed {
         out.field("retry", "left out: the destination had too many of late (`retry.budget`)");
     }
+}
+
+/// Where the token comes from and how long it lives; never the token itself.
+fn token_words(token: &TokenFacts) -> String {
+    let status = token.status.map(|status| format!(", status {status}")).unwrap_or_default();
+    let source = match (token.fetched, token.expires) {
+        (true, _) => format!("asked of {}{status}", token.endpoint),
+        (false, Some(_)) => format!("at hand, from {}", token.endpoint),
+        (false, None) => format!("none of {}{status}", token.endpoint),
+    };
+    let end = token.expires.map(|end| format!(", until {}", utc(unix_seconds(end)))).unwrap_or_default();
+    source + &end
 }
 
 fn hop_page(out: &mut Lines, report: &ProbeReport, (hop, failed): (&Hop, Option<&Failure>)) {
@@ -256,6 +272,23 @@ repeat it with
             assert!(page.contains(part), "{part} is missing in:\n{page}");
         }
         assert!(!page.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_token_is_told_by_where_it_comes_from() {
+        let mut report = fixture::success();
+        let endpoint = "https://auth.example/token".to_owned();
+        let mut token = TokenFacts { endpoint, fetched: true, status: Some(200), expires: Some(report.started) };
+        let mut line = |token: &TokenFacts| {
+            report.token = Some(Box::new(token.clone()));
+            human(&report).lines().find(|line| line.starts_with("  token")).unwrap().to_owned()
+        };
+        let end = "until 2026-01-02 00:00:00 UTC";
+        assert_eq!(line(&token), format!("  token      asked of https://auth.example/token, status 200, {end}"));
+        token.fetched = false;
+        assert_eq!(line(&token), format!("  token      at hand, from https://auth.example/token, {end}"));
+        (token.status, token.expires) = (Some(401), None);
+        assert_eq!(line(&token), "  token      none of https://auth.example/token, status 401");
     }
 
     #[test]

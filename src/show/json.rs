@@ -3,7 +3,7 @@
 use super::{chain, curl, names, proxy, remedy, scan, unix_seconds};
 use crate::model::{
     Certificate, ChainNotes, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, Site,
-    TlsFacts, Verdict, WebSocketFacts,
+    TlsFacts, TokenFacts, Verdict, WebSocketFacts,
 };
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub fn json(report: &ProbeReport) -> Value {
         "duration_seconds": seconds(report.elapsed),
         "timeout_seconds": seconds(report.timeout),
         "phases": phases(&report.times()),
+        "token": report.token.as_deref().map(token),
         "redirects": report.redirects(),
         "hops": report.hops.iter().map(hop).collect::<Vec<_>>(),
         "repeat_with": curl(report),
@@ -67,6 +68,15 @@ fn hop(hop: &Hop) -> Value {
         "http": hop.http.as_ref().map(http),
         "websocket": hop.websocket.as_ref().map(websocket),
         "scan": hop.scan.as_deref().map(scan::json),
+    })
+}
+
+fn token(token: &TokenFacts) -> Value {
+    json!({
+        "endpoint": token.endpoint,
+        "fetched": token.fetched,
+        "status": token.status,
+        "expires": token.expires.map(unix_seconds),
     })
 }
 

@@ -101,6 +101,10 @@ fn answer_remedy(report: &ProbeReport, failure: &Failure) -> Option<String> {
 fn plain_remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::InvalidTarget => "correct the target; the cause says what is expected",
+        Reason::TokenRefused => "compare the module's oauth2 block with the client's entry at the token endpoint",
+        Reason::TokenUnavailable => {
+            "check the token endpoint (oauth2.token_url) and the way to it; the target was not tried"
+        }
         Reason::NameNotFound => "check the spelling of the name, and whether its DNS record exists",
         Reason::NoAddress => {
             "allow the other address family (ip_protocol_fallback), or give the name an A or AAAA record"

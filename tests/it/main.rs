@@ -27,5 +27,7 @@ mod schedule;
 mod secrets;
 /// Our own HTTP: parameters, formats, reload, shutdown.
 mod server;
+/// OAuth 2.0: who asks for a token how often, and who is shown it.
+mod token;
 /// What the tests are made of: an exporter, a client, pages read back, peers.
 mod world;

@@ -1,7 +1,10 @@
 //! A canary in every place of a config that takes a secret, looked for in everything that is ever printed.
 
 use crate::world::{Exporter, Program, ask, edgeprobe, encoded, trusting};
-use edgeprobe::lab::Lab;
+use edgeprobe::lab::{
+    Lab,
+    oauth2::{self, CLIENT, TOKEN},
+};
 use std::fs;
 
 const CANARY: &str = "canary9b1d";
@@ -24,12 +27,20 @@ fn config(lab: &Lab) -> String {
     // It does not know us, so what it was told may turn up in an error.
     let proxy = lab.proxy("https_connect_auth").address();
     let proxy = format!("proxy_url: \"http://u:{CANARY}@{proxy}\", proxy_connect_header: {{X-Any: [{CANARY}]}}");
+    let oauth2 = |id: &str, secret: &str, path: &str| {
+        let url = oauth2::url(lab.auth(), path);
+        let more = format!("endpoint_params: {{resource: {CANARY}}}, tls_config: {{ca: @CA@}}");
+        format!("oauth2: {{client_id: \"{id}\", client_secret: \"{secret}\", token_url: \"{url}\", {more}}}")
+    };
     let modules = [
         ("basic", http(&format!("basic_auth: {{username: u, password: {CANARY}}}"))),
         ("bearer", http(&format!("bearer_token: {CANARY}"))),
         ("scheme", http(&format!("authorization: {{type: Token, credentials: {CANARY}}}"))),
         ("plain", http(&format!("headers: {{Authorization: {CANARY}, Cookie: a={CANARY}, X-Api-Key: {CANARY}}}"))),
         ("secret", http(&format!("http_headers: {{X-Any: {{secrets: [{CANARY}]}}}}"))),
+        ("token", http(&oauth2(CLIENT.0, CLIENT.1, "/good"))),
+        ("token_refused", http(&oauth2("u", CANARY, "/refused"))),
+        ("wss_token", websocket("", &(oauth2(CLIENT.0, CLIENT.1, "/good") + ","))),
         ("wss_secret", websocket(&format!("headers: {{X-Any: {{secrets: [{CANARY}]}}}},"), "")),
         ("wss_basic", websocket("", &format!("basic_auth: {{username: u, password: {CANARY}}},"))),
         ("proxied", http(&proxy)),
@@ -39,9 +50,9 @@ fn config(lab: &Lab) -> String {
     let yaml = format!(
         "modules: {{{}}}\n\
          jobs:\n\
-         - {{job_name: j, modules: [basic, bearer, scheme, plain, secret, proxied], interval: 2s, \
+         - {{job_name: j, modules: [basic, bearer, scheme, plain, secret, proxied, token, token_refused], interval: 2s, \
            static_configs: [{{targets: [\"{good}\", \"{}\"]}}]}}\n\
-         - {{job_name: w, modules: [wss_secret, wss_basic, wss_proxied], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
+         - {{job_name: w, modules: [wss_secret, wss_basic, wss_proxied, token, token_refused], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
         modules.join(", "),
         lab.endpoint("wrong-status").url,
         lab.endpoint("wss-refused").url
@@ -51,7 +62,7 @@ fn config(lab: &Lab) -> String {
 
 #[track_caller]
 fn assert_clean(place: &str, text: &str, key: &str) {
-    for secret in [CANARY, ENCODED, key] {
+    for secret in [CANARY, ENCODED, key, CLIENT.1, TOKEN] {
         assert!(!text.contains(secret), "{place} shows `{secret}`:\n{text}");
     }
 }
@@ -70,13 +81,13 @@ async fn no_page_and_no_log_shows_a_secret() {
     let (good, bad) = (&lab.endpoint("good").url, &lab.endpoint("wrong-status").url);
     let with_password = encoded(&good.replace("https://", &format!("https://u:{CANARY}@")));
     let mut paths = vec!["/".to_owned(), "/config".to_owned(), "/metrics".to_owned(), "/logs?id=0".to_owned()];
-    for module in ["basic", "bearer", "scheme", "plain", "secret", "proxied"] {
+    for module in ["basic", "bearer", "scheme", "plain", "secret", "proxied", "token", "token_refused"] {
         for target in [encoded(good), encoded(bad), with_password.clone()] {
             paths.push(format!("/probe?module={module}&target={target}"));
             paths.push(format!("/probe?module={module}&target={target}&debug=true"));
         }
     }
-    for module in ["wss_secret", "wss_basic", "wss_proxied"] {
+    for module in ["wss_secret", "wss_basic", "wss_proxied", "wss_token"] {
         paths.push(format!("/probe?module={module}&target={}&debug=true", encoded(&lab.endpoint("wss-refused").url)));
     }
     paths.push(format!("/logs?target={with_password}"));
@@ -94,6 +105,12 @@ async fn no_page_and_no_log_shows_a_secret() {
     assert!(asked.iter().any(|seen| seen.headers["proxy-authorization"].to_str().unwrap().contains(ENCODED)));
     let sent = lab.requests("good");
     assert!(sent.iter().any(|seen| seen.headers.values().any(|value| value.to_str().unwrap().contains(CANARY))));
+    assert!(sent.iter().any(|seen| seen.headers.values().any(|value| value.to_str().unwrap().contains(TOKEN))));
+    let refused = program.get(&format!("/probe?module=token_refused&target={}&debug=true", encoded(good))).await;
+    assert!(refused.text().contains("invalid_client ("), "the endpoint's echo is shown, but for what it echoes");
+    let repeat = program.get(&format!("/probe?module=token&target={}&debug=true", encoded(good))).await;
+    assert!(repeat.text().contains("-H 'Authorization: Bearer <secret>'"), "{}", repeat.text());
+    assert_clean("the echo", refused.text(), &key);
     let log = program.whole_log().await;
     assert!(log.contains("module=basic"), "the log is at debug: {log}");
     assert_clean("the log", &log, &key);
@@ -108,7 +125,7 @@ async fn the_command_line_shows_no_secret() {
     fs::write(&file, config(&lab)).unwrap();
     let target = lab.endpoint("wrong-status").url.replace("https://", &format!("https://u:{CANARY}@"));
     for format in ["human", "json", "prometheus"] {
-        for module in ["basic", "plain", "secret", "proxied"] {
+        for module in ["basic", "plain", "secret", "proxied", "token", "token_refused"] {
             let arguments =
                 ["probe", &target, "--module", module, "--format", format, "--log.level=debug", "--config.file"];
             let output = edgeprobe(&[&arguments[..], &[file.to_str().unwrap()]].concat()).await;
@@ -142,6 +159,9 @@ async fn errors_of_the_config_show_no_secret() {
         http(format!("proxy_url: [\"http://u:{CANARY}@proxy\"]")),
         http(format!("proxy_url: \"http://u:{CANARY}@proxy\", no_proxy: \"http://u:{CANARY}@a\"")),
         http(format!("proxy_url: http://proxy, proxy_connect_header: {{A: [\"{CANARY}\\0\"], B: {CANARY}}}")),
+        http(format!("oauth2: {{client_id: a, client_secret: [{CANARY}], endpoint_params: {{a: {{b: {CANARY}}}}}}}")),
+        http(format!("oauth2: {{client_id: a, token_url: \"https://u:{CANARY}@h/\"}}")),
+        http(format!("oauth2: {{client_id: a, client_secret: {CANARY}, client_secret_file: /x, token_url: x}}")),
         format!(
             "modules: {{m: {{prober: http}}}}\njobs: [{{job_name: j, modules: [m], static_configs: \
              [{{targets: [\"ftp://u:{CANARY}@h/\", \"https://u:{CANARY}@h/\"]}}]}}]"

@@ -15,15 +15,17 @@ pub(super) struct AuthKeys<'a> {
     pub(super) authorization: Option<&'a mut RawAuthorization>,
     pub(super) bearer_token: Option<&'a Masked>,
     pub(super) bearer_token_file: Option<&'a String>,
+    /// Whether there is such a block; it is read elsewhere.
+    pub(super) oauth2: bool,
 }
 
 /// The credentials of the block at `at`.
 pub(super) fn auth(keys: AuthKeys<'_>, at: &At, findings: &mut Findings) -> Option<Auth> {
     let token = secret_or_file(findings, at, "bearer_token", (keys.bearer_token, keys.bearer_token_file));
     let token = token.and_then(|token| findings.take(&at.key("bearer_token"), credential(token)));
-    let kinds = [keys.basic_auth.is_some(), keys.authorization.is_some(), token.is_some()];
+    let kinds = [keys.basic_auth.is_some(), keys.authorization.is_some(), token.is_some(), keys.oauth2];
     if kinds.iter().filter(|set| **set).count() > 1 {
-        let problem = "more than one of `basic_auth`, `authorization` and `bearer_token` is set";
+        let problem = "more than one of `basic_auth`, `authorization`, `bearer_token` and `oauth2` is set";
         findings.add(at, wrong(problem, "keep the one that the server wants"));
     }
     let basic = keys.basic_auth.map(|raw| basic_auth(raw, &at.key("basic_auth"), findings));

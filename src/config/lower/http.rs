@@ -5,7 +5,7 @@ use super::super::raw::{RawHeaderMatcher, RawHttp};
 use super::super::value;
 use super::client::{self, AuthKeys};
 use super::tls::{self, text_or_file};
-use super::{each, ip, later, optional, patterns};
+use super::{each, ip, later, oauth2, optional, patterns};
 use crate::model::{Body, HeaderMatcher, HttpModule};
 use http::{HeaderName, HeaderValue, Method, header};
 
@@ -68,6 +68,7 @@ pub(super) fn block(raw: &mut RawHttp, at: &At, findings: &mut Findings) -> Http
         fail_if_header_not_matches: header_not_matches,
         enable_http2: *raw.enable_http2.get_or_insert(true),
         report_security_headers: raw.report_security_headers.unwrap_or_default(),
+        oauth2: oauth2::block(raw.oauth2.as_mut(), at, findings),
         auth: client::auth(auth_keys(raw), at, findings),
         tls: tls::options(raw.tls_config.as_ref(), at, findings),
     }
@@ -78,7 +79,6 @@ fn refuse_later(raw: &RawHttp, at: &At, findings: &mut Findings) {
         ("fail_if_body_json_matches_cel", raw.fail_if_body_json_matches_cel),
         ("fail_if_body_json_not_matches_cel", raw.fail_if_body_json_not_matches_cel),
         ("enable_http3", raw.enable_http3),
-        ("oauth2", raw.oauth2),
     ];
     later(findings, at, &keys);
 }
@@ -166,5 +166,6 @@ fn auth_keys(raw: &mut RawHttp) -> AuthKeys<'_> {
         authorization: raw.authorization.as_mut(),
         bearer_token: raw.bearer_token.as_ref(),
         bearer_token_file: raw.bearer_token_file.as_ref(),
+        oauth2: raw.oauth2.is_some(),
     }
 }

@@ -7,6 +7,7 @@
 mod client;
 mod http;
 mod job;
+mod oauth2;
 mod proxy;
 mod revocation;
 mod site;

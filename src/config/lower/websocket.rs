@@ -4,7 +4,7 @@ use super::super::error::{At, Findings, Wrong, wrong};
 use super::super::raw::{RawHttpConfig, RawStep, RawWebSocket};
 use super::super::value;
 use super::client::{self, AuthKeys};
-use super::{ip, later, no_duplicates, tls};
+use super::{ip, later, no_duplicates, oauth2, tls};
 use crate::model::{Auth, WebSocketModule, WebSocketStep};
 use http::HeaderName;
 
@@ -18,6 +18,7 @@ pub(super) fn block(raw: &mut RawWebSocket, at: &At, findings: &mut Findings) ->
     let config_at = at.key("http_config");
     refuse_ignored(http_config, &config_at, findings);
     let auth = auth(http_config, &config_at, findings);
+    let oauth2 = oauth2::block(http_config.oauth2.as_mut(), &config_at, findings);
     let tls = tls::options(http_config.tls_config.as_ref(), &config_at, findings);
     check_subprotocols(raw, at, findings);
     let origin = raw.origin.clone().filter(|origin| !origin.is_empty());
@@ -27,6 +28,7 @@ pub(super) fn block(raw: &mut RawWebSocket, at: &At, findings: &mut Findings) ->
         ip: ip(&mut raw.preferred_ip_protocol, &mut raw.ip_protocol_fallback, at, findings),
         tls,
         auth,
+        oauth2,
         headers,
         subprotocols: raw.subprotocols.clone().unwrap_or_default(),
         origin: origin.and_then(|origin| findings.take(&at.key("origin"), value::header_value(&origin))),
@@ -37,7 +39,6 @@ pub(super) fn block(raw: &mut RawWebSocket, at: &At, findings: &mut Findings) ->
 
 /// Refuses what `blackbox_exporter` accepts here and then ignores.
 fn refuse_ignored(raw: &RawHttpConfig, at: &At, findings: &mut Findings) {
-    later(findings, at, &[("oauth2", raw.oauth2)]);
     let ignored = [
         ("follow_redirects", raw.follow_redirects, "a WebSocket upgrade does not follow redirects", "remove it"),
         ("enable_http2", raw.enable_http2, "a WebSocket upgrade is HTTP/1.1", "remove it"),
@@ -61,6 +62,7 @@ fn auth(raw: &mut RawHttpConfig, at: &At, findings: &mut Findings) -> Option<Aut
         authorization: raw.authorization.as_mut(),
         bearer_token: raw.bearer_token.as_ref(),
         bearer_token_file: raw.bearer_token_file.as_ref(),
+        oauth2: raw.oauth2.is_some(),
     };
     client::auth(keys, at, findings)
 }

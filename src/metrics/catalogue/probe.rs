@@ -48,7 +48,21 @@ pub(super) const VERDICT: &[Metric] = &[
     .note("The same as `probe_failure_info` when there was no retry or it changed nothing")
     .labels(&["phase", "reason"])
     .absent("the first attempt succeeded"),
+    Metric::gauge(
+        "probe_oauth2_token_fetched",
+        "Whether the probe asked the token endpoint; else the bearer token was at hand",
+        Probe(|report, out| out.put_known(report.token.as_ref().map(|token| token.fetched))),
+    )
+    .absent(NO_TOKEN),
+    Metric::gauge(
+        "probe_oauth2_token_expiry_timestamp_seconds",
+        "When the bearer token ends",
+        Probe(|report, out| out.put_known(report.token.as_ref().and_then(|token| token.expires))),
+    )
+    .absent("there was no token, or the module has no `oauth2`"),
 ];
+
+const NO_TOKEN: &str = "the module has no `oauth2`";
 
 fn failure_info(failure: Option<&Failure>, out: &mut Samples) {
     if let Some(failure) = failure {

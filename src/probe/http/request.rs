@@ -31,6 +31,7 @@ pub(in crate::probe) fn is_redirect(status: StatusCode) -> bool {
 /// What a redirect chain carries from hop to hop.
 pub(in crate::probe) struct Session<'a> {
     module: &'a HttpModule,
+    auth: Option<&'a Auth>,
     method: Method,
     with_body: bool,
     cookies: CookieStore,
@@ -38,8 +39,10 @@ pub(in crate::probe) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(in crate::probe) fn new(module: &'a HttpModule) -> Self {
-        Self { module, method: module.method.clone(), with_body: true, cookies: CookieStore::default(), referer: None }
+    /// A chain that begins with no cookie, and whose requests show `auth` on the site.
+    pub(in crate::probe) fn new(module: &'a HttpModule, auth: Option<&'a Auth>) -> Self {
+        let method = module.method.clone();
+        Self { module, auth, method, with_body: true, cookies: CookieStore::default(), referer: None }
     }
 
     /// The request of the hop along `route`.
@@ -56,7 +59,7 @@ impl<'a> Session<'a> {
         }
         add_headers(&mut headers, &self.module.http_headers, route.trusted_with_secrets).await?;
         if route.trusted_with_secrets {
-            add_credentials(&mut headers, &route.target, self.module.auth.as_ref()).await?;
+            add_credentials(&mut headers, &route.target, self.auth).await?;
         }
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(OUR_NAME));
         self.add_cookies(&mut headers, route);
@@ -163,7 +166,7 @@ pub(in crate::probe) async fn add_headers(
     Ok(())
 }
 
-/// Adds an Authorization header unless there is one: from the target's user info, else from the module.
+/// Adds an Authorization header unless there is one: from the target's user info, else from `auth`.
 pub(in crate::probe) async fn add_credentials(
     headers: &mut HeaderMap,
     target: &Target,
@@ -199,7 +202,7 @@ pub(in crate::probe) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// A header value that is never shown.
+/// A header value that is kept out of logs and compression tables.
 pub(in crate::probe) fn sensitive(text: &str) -> Result<HeaderValue, HttpError> {
     let mut value = HeaderValue::from_str(text)
         .map_err(|_| HttpError::Request("a secret holds characters that no header can carry".into()))?;
@@ -207,7 +210,8 @@ pub(in crate::probe) fn sensitive(text: &str) -> Result<HeaderValue, HttpError> 
     Ok(value)
 }
 
-async fn secret_text(secret: &SecretText) -> Result<Secret, HttpError> {
+/// The secret, read anew where it stands in a file.
+pub(in crate::probe) async fn secret_text(secret: &SecretText) -> Result<Secret, HttpError> {
     match secret {
         SecretText::Inline(secret) => Ok(secret.clone()),
         SecretText::File(path) => {
@@ -272,7 +276,7 @@ mod tests {
         let cookies =
             Header { name: header::COOKIE, values: vec![HeaderValue::from_static("b=2")], secrets: Vec::new() };
         let module = module(&[(header::COOKIE, "a=1")], vec![cookies]);
-        let mut session = Session::new(&module);
+        let mut session = Session::new(&module, None);
         let set = HeaderMap::from_iter([(header::SET_COOKIE, HeaderValue::from_static("c=3"))]);
         session.follow(&first, StatusCode::OK, &set);
         assert_eq!(sent(&session, &first, &header::COOKIE).await, ["a=1; b=2; c=3"]);
@@ -283,7 +287,7 @@ mod tests {
     async fn the_length_of_the_body_is_not_for_the_module_to_say() {
         let (first, _) = routes();
         let module = module(&[(header::CONTENT_LENGTH, "5"), (header::TRANSFER_ENCODING, "chunked")], Vec::new());
-        let session = Session::new(&module);
+        let session = Session::new(&module, None);
         for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
             assert!(sent(&session, &first, &name).await.is_empty(), "{name}");
         }

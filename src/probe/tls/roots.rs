@@ -157,7 +157,11 @@ impl TrustStores {
             return Err(errors);
         }
         for &place in &places {
-            self.stores[place].modules.push(module.clone());
+            let modules = &mut self.stores[place].modules;
+            // A module may have two `tls_config` blocks; they are read one after the other.
+            if modules.last() != Some(module) {
+                modules.push(module.clone());
+            }
         }
         let stores = &self.stores;
         let roots = if let [one] = places[..] {

@@ -1,4 +1,4 @@
-//! A module's TLS settings made ready: roots parsed, client key loaded, the rustls config built once per load.
+//! TLS settings made ready: roots parsed, client key loaded, the rustls config built once per load.
 
 use super::{
     Attempt, TlsNames,
@@ -50,7 +50,7 @@ pub(crate) struct Loading {
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
 }
 
-/// A module's TLS, ready for any number of handshakes.
+/// One `tls_config`, ready for any number of handshakes.
 #[derive(Debug)]
 pub(crate) struct TlsSetup {
     base: ClientConfig,
@@ -73,8 +73,8 @@ pub(super) struct Trusted {
 }
 
 impl TlsSetup {
-    /// Reads the files that a module's settings name, parses roots and keys, and offers `alpn` in order. All errors at
-    /// once.
+    /// Reads the files that a `tls_config` of a module names, parses roots and keys, and offers `alpn` in order. All errors
+    /// at once.
     pub(crate) fn new(
         (module, options): (&ModuleName, &TlsOptions),
         alpn: &[&[u8]],

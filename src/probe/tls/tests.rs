@@ -10,7 +10,7 @@ use crate::lab::{
     ws::{self, Behaviour},
 };
 use crate::model::{Job, ModuleName, ProbeReport};
-use crate::probe::{Loading, ReadyModule};
+use crate::probe::{Loading, ReadyModule, Tokens};
 use ::http::StatusCode;
 use rustls::KeyLog;
 use std::{
@@ -247,7 +247,7 @@ async fn secrets_are_logged_where_that_is_allowed() {
         let told = Arc::new(Told::default());
         let mut loading = Loading { key_log: Some(Arc::clone(&told) as _), ..Loading::default() };
         let module = engine("tls", &[("ca", &ca.root_pem())]).module("m").map(Arc::clone).unwrap();
-        let ready = ReadyModule::new(module, &mut loading).unwrap();
+        let ready = ReadyModule::new(module, &mut loading, &Tokens::default()).unwrap();
         let target = format!("{NAME}:{}", server.address().port());
         let module = ModuleName::new("m");
         let job = Job::new(module, target);

@@ -14,7 +14,7 @@ use super::{
     run::StageError,
     wire::reason_of_io,
 };
-use crate::model::{Reason, WebSocketModule};
+use crate::model::{Auth, Reason, WebSocketModule};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, response::Parts};
 use http_body_util::Full;
@@ -85,15 +85,16 @@ impl StageError for WsError {
     }
 }
 
-/// The upgrade request along `route`, with the accept key that a right answer holds.
+/// The upgrade request along `route`, which shows `auth`, with the accept key that a right answer holds.
 pub(super) async fn request(
     module: &WebSocketModule,
+    auth: Option<&Auth>,
     route: &Route,
 ) -> Result<(Request<Full<Bytes>>, String), HttpError> {
     let key = generate_key();
     let mut headers = HeaderMap::new();
     add_headers(&mut headers, &module.headers, true).await?;
-    add_credentials(&mut headers, &route.target, module.auth.as_ref()).await?;
+    add_credentials(&mut headers, &route.target, auth).await?;
     headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(OUR_NAME));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
