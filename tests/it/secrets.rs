@@ -52,7 +52,7 @@ fn config(lab: &Lab) -> String {
          jobs:\n\
          - {{job_name: j, modules: [basic, bearer, scheme, plain, secret, proxied, token, token_refused], interval: 2s, \
            static_configs: [{{targets: [\"{good}\", \"{}\"]}}]}}\n\
-         - {{job_name: w, modules: [wss_secret, wss_basic, wss_proxied, token, token_refused], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
+         - {{job_name: w, modules: [wss_secret, wss_basic, wss_proxied, wss_token], interval: 2s, static_configs: [{{targets: [\"{}\"]}}]}}\n",
         modules.join(", "),
         lab.endpoint("wrong-status").url,
         lab.endpoint("wss-refused").url
