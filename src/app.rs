@@ -235,7 +235,8 @@ impl Reloader {
         let engine = Arc::new(engine);
         let mut schedule = Schedule::new(Arc::clone(&board));
         schedule.apply(&engine, &config.plan.series);
-        let active = Active { engine: Arc::clone(&engine), yaml: Arc::clone(&config.yaml) };
+        let access = config.plan.access.clone();
+        let active = Active { engine: Arc::clone(&engine), yaml: Arc::clone(&config.yaml), access };
         let state = Arc::new(state(active, board));
         let (modules, series) = (config.plan.modules.len(), config.plan.series.len());
         tracing::info!(config = %source.name(), modules, series, "loaded the config");
@@ -294,7 +295,8 @@ impl Reloader {
         self.digest = digest;
         self.engage(engine);
         let yaml = Arc::clone(&self.config.yaml);
-        self.state.activate(Active { engine: Arc::clone(&self.engine), yaml });
+        let access = self.config.plan.access.clone();
+        self.state.activate(Active { engine: Arc::clone(&self.engine), yaml, access });
         tracing::info!(config = %self.source.name(), modules, series, "reloaded the config");
         log_proxies(&self.engine);
     }

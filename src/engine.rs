@@ -7,6 +7,7 @@ mod budget;
 mod fan;
 
 use crate::model::{Failure, Job, Module, ModuleName, Phase, Plan, ProbeReport, Reason, Retry, TrustFacts};
+use crate::probe::guard::Guard;
 use crate::probe::{Loading, ReadyModule, Tokens, key_log_of_environment, warm_up};
 use budget::Budgets;
 use futures_util::FutureExt;
@@ -90,7 +91,8 @@ impl Engine {
     /// A new engine for this plan, with the permits, retry budgets and bearer tokens of this one and the totals of the modules
     /// whose names stay. Every file is read again.
     pub fn successor(&self, plan: &Plan) -> Result<Self, Vec<SetupError>> {
-        let mut loading = Loading { key_log: self.loading.key_log.clone(), ..Loading::default() };
+        let guard = Arc::new(Guard::new(&plan.access));
+        let mut loading = Loading { key_log: self.loading.key_log.clone(), guard, ..Loading::default() };
         let (mut ready, mut errors) = (BTreeMap::new(), Vec::new());
         for module in &plan.modules {
             let counts = self.modules.get(&module.name).map(|entry| Arc::clone(&entry.counts)).unwrap_or_default();
@@ -259,7 +261,7 @@ pub fn log_failure(report: &ProbeReport) {
     if let Some(Failure { phase, reason, cause }) = &report.failure {
         let (module, target, duration) = (&report.job.module, report.job.shown_target(), report.elapsed.as_secs_f64());
         let attempts = report.attempts;
-        let edge = report.job.site.connect_to.as_ref().map(tracing::field::display);
+        let edge = report.job.edge();
         tracing::info!(target: PROBE_LOG, %module, %target, edge, attempts, duration, %phase, %reason, %cause, "probe failed");
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::board::{Board, Change};
 use crate::engine::{Engine, Limits, PROBE_LOG, log_failure};
-use crate::model::{Job, Outcome, ProbeReport, Series, SeriesKey};
+use crate::model::{Outcome, ProbeReport, Series, SeriesKey};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -124,8 +124,7 @@ fn log_change(report: &ProbeReport, change: Change) {
     match change {
         Change::First | Change::Failed | Change::Reason => log_failure(report),
         Change::Recovered => {
-            let Job { module, site, .. } = &report.job;
-            let (target, edge) = (report.job.shown_target(), site.connect_to.as_ref().map(tracing::field::display));
+            let (module, target, edge) = (&report.job.module, report.job.shown_target(), report.job.edge());
             tracing::info!(target: PROBE_LOG, %module, %target, edge, attempts = report.attempts, "probe recovered");
         }
         Change::Same => {}

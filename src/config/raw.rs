@@ -16,6 +16,37 @@ use std::{collections::BTreeMap, fmt};
 pub(super) struct RawConfig {
     pub(super) modules: Option<BTreeMap<String, RawModule>>,
     pub(super) jobs: Option<Vec<RawJob>>,
+    pub(super) access: Option<RawAccess>,
+}
+
+/// The `access` section.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAccess {
+    pub(super) allowed_targets: Option<Vec<RawTargetRule>>,
+    pub(super) denied_networks: Option<Vec<String>>,
+    pub(super) allowed_networks: Option<Vec<String>>,
+    pub(super) per_client: Option<RawLimit>,
+    pub(super) per_destination: Option<RawLimit>,
+}
+
+/// One entry of `allowed_targets`.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTargetRule {
+    pub(super) names: Option<Vec<String>>,
+    pub(super) networks: Option<Vec<String>>,
+    pub(super) ports: Option<Vec<String>>,
+    pub(super) modules: Option<Vec<String>>,
+}
+
+/// `per_client` and `per_destination`.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimit {
+    pub(super) interval: Option<String>,
+    pub(super) burst: Option<i64>,
+    pub(super) concurrent: Option<i64>,
 }
 
 /// One module.
@@ -29,6 +60,7 @@ pub(super) struct RawModule {
     pub(super) connect_to: Option<String>,
     pub(super) sni: Option<String>,
     pub(super) verify_name: Option<String>,
+    pub(super) credentials_for: Option<Vec<String>>,
     pub(super) http: Option<RawHttp>,
     pub(super) websocket: Option<RawWebSocket>,
     pub(super) tls: Option<RawTls>,

@@ -2,9 +2,7 @@
 //! within one budget.
 
 use super::{Engine, Limits};
-use crate::model::{
-    ConnectTo, FanOut, FanReport, Host, IpFamily, Job, Lookup, MAX_EDGES, Outcome, Over, ProbeReport, Site,
-};
+use crate::model::{ConnectTo, FanOut, FanReport, IpFamily, Job, Lookup, MAX_EDGES, Outcome, Over, ProbeReport, Site};
 use futures_util::future::join_all;
 use std::{net::IpAddr, sync::Arc};
 use tokio::time::Instant;
@@ -84,15 +82,13 @@ fn of_family(job: &Job, family: IpFamily) -> Edge {
 
 /// An edge per address, each once.
 fn addresses(job: &Job, lookup: &Lookup) -> Vec<Edge> {
-    // The port of a configured `connect_to` stays, only its name is replaced.
-    let port = job.site.connect_to.as_ref().and_then(|to| to.port);
     let mut found: Vec<IpAddr> = Vec::new();
     for ip in &lookup.addresses {
         if !found.contains(ip) {
             found.push(*ip);
         }
     }
-    let edge = |ip| Edge { label: IpAddr::to_string(&ip), ..listed_edge(job, &ConnectTo { host: Host::Ip(ip), port }) };
+    let edge = |ip: IpAddr| Edge { label: ip.to_string(), job: Job { address: Some(ip), ..job.clone() } };
     found.into_iter().map(edge).collect()
 }
 

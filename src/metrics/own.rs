@@ -21,6 +21,8 @@ pub struct Own {
     pub modules: Vec<(ModuleName, u64, u64)>,
     /// Requests for modules that do not exist.
     pub unknown_modules: u64,
+    /// Requests for a probe that were refused, by why.
+    pub refused: [(&'static str, u64); 3],
     /// Scheduled series.
     pub series: usize,
     /// The trust stores in use.
@@ -73,6 +75,13 @@ pub(super) const METRICS: &[Metric] = &[
         "Count of unknown modules requested by probes",
         FromOwn(|own, out| out.put(own.unknown_modules)),
     ),
+    Metric::counter(
+        "edgeprobe_probe_requests_refused_total",
+        "Requests for a probe that access refused, by why",
+        FromOwn(|own, out| own.refused.iter().for_each(|(why, count)| out.put_with(&[why], *count))),
+    )
+    .labels(&["reason"])
+    .note("`reason` is `not_allowed`, `client_limit` or `destination_limit`"),
     Metric::gauge(
         "edgeprobe_probes_in_flight",
         "Probes that are running now",

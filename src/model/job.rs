@@ -1,7 +1,7 @@
 //! One probe to run, and the series that the scheduler runs again and again.
 
-use super::{FanOut, IpFamily, ModuleName, Reason, Site, mask_credentials};
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use super::{FanOut, IpFamily, ModuleName, Reason, Site, TargetRule, mask_credentials};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 /// Label names that a job's own labels must not use, because the exporter's metrics do.
 pub const RESERVED_LABELS: &[&str] = &[
@@ -45,6 +45,10 @@ pub struct Job {
     pub target: Arc<str>,
     /// What is said about the site apart from the target; wins over what the module says.
     pub site: Site,
+    /// Only targets that one of these admits, redirects included; any if `None`.
+    pub within: Option<Arc<[TargetRule]>>,
+    /// The address to dial, one of those that the name was found to have; looked up if `None`.
+    pub address: Option<IpAddr>,
     /// Only addresses of this family; those the module prefers if `None`.
     pub family: Option<IpFamily>,
     /// When to try again.
@@ -54,7 +58,21 @@ pub struct Job {
 impl Job {
     /// One attempt at `target`, with what the module says about the site.
     pub fn new(module: ModuleName, target: impl Into<Arc<str>>) -> Self {
-        Self { module, target: target.into(), site: Site::default(), family: None, retry: Retry::NONE }
+        Self {
+            module,
+            target: target.into(),
+            site: Site::default(),
+            within: None,
+            address: None,
+            family: None,
+            retry: Retry::NONE,
+        }
+    }
+
+    /// Whom it dials, where that is not left to the target's name.
+    pub fn edge(&self) -> Option<String> {
+        let listed = || self.site.connect_to.as_ref().map(ToString::to_string);
+        self.address.map(|ip| ip.to_string()).or_else(listed)
     }
 
     /// The target as it may be shown: its password, if any, masked.
@@ -69,6 +87,8 @@ impl fmt::Debug for Job {
             .field("module", &self.module)
             .field("target", &self.shown_target())
             .field("site", &self.site)
+            .field("within", &self.within)
+            .field("address", &self.address)
             .field("family", &self.family)
             .field("retry", &self.retry)
             .finish()

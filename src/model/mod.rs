@@ -3,6 +3,7 @@
 //! Everything else in the crate speaks in these types. They do no I/O, read no clock, know neither YAML nor metrics,
 //! and import nothing of ours.
 
+mod access;
 mod chain;
 mod failure;
 mod fan;
@@ -24,6 +25,7 @@ mod target;
 mod trust;
 mod web;
 
+pub use access::{Access, Limit, NamePattern, TargetRule, Trusted};
 pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
 pub use failure::{Failure, Reason};
 pub use fan::{FanFacts, FanOut, FanReport, MAX_EDGES, Outcome, Over, SuccessWhen};

@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::{OAuth2, ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule};
+use super::{OAuth2, ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule, Trusted};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method, header::HOST};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -47,6 +47,8 @@ pub struct Module {
     pub ip_protocol: IpProtocol,
     /// The proxy that targets are reached through; `None` reaches them directly.
     pub proxy: Option<ProxyOptions>,
+    /// To whom its secrets may be sent; whoever is the target if `None`.
+    pub credentials_for: Option<Vec<Trusted>>,
     /// What to do.
     pub prober: Prober,
     /// The module as YAML, defaults filled in, secrets masked: for pages and debug reports.
@@ -60,6 +62,7 @@ impl Module {
             name,
             timeout: None,
             site: Site::default(),
+            credentials_for: None,
             ip_protocol: IpProtocol::default(),
             proxy: None,
             prober,

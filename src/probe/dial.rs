@@ -9,12 +9,16 @@ use super::{
     proxy::{Errand, Proxies},
     resolve::resolve,
     route::Route,
-    run::Run,
+    run::{Run, failure},
     wire::Wire,
 };
-use crate::model::{Failure, IpPreference, Lookup, Phase};
+use crate::model::{Failure, Host, IpPreference, Lookup, Phase, Reason};
 use futures_util::FutureExt;
-use std::{error::Error, fmt, net::SocketAddr};
+use std::{
+    error::Error,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Where a route leads: can be gone as often as needed.
 #[derive(Clone, Debug)]
@@ -31,6 +35,11 @@ pub(super) async fn find(run: &mut Run, ready: &ReadyModule, route: &mut Route) 
     let Some(proxy) = ready.proxies.as_ref().and_then(|proxies: &Proxies| proxies.of(&route.target)) else {
         return look_up(run, ready, route).await.map(Way::Direct);
     };
+    if let Host::Ip(ip) = route.dial {
+        admit(run, ready, route, Some(ip))?;
+    } else {
+        admit(run, ready, route, None)?;
+    }
     // Noted first, so that a failed lookup does not look like one on the direct way.
     run.hop().proxy = Some(Box::new(proxy.errand(route, None, run.deadline()).facts()));
     let address = if proxy.wants_address() { Some(look_up(run, ready, route).await?) } else { None };
@@ -75,6 +84,22 @@ impl fmt::Display for Way {
     }
 }
 
+/// Whether the guard and the job's rules let `route` lead to `address`, as far as it is known: a proxy may look it up itself.
+fn admit(run: &mut Run, ready: &ReadyModule, route: &Route, address: Option<IpAddr>) -> Result<(), Failure> {
+    if let Some(address) = address {
+        ready.guard.check(address).map_err(|denied| failure(Phase::Connect, &denied))?;
+    }
+    let job = run.job();
+    let to = (route.target.host(), route.target.port());
+    match &job.within {
+        Some(rules) if !rules.iter().any(|rule| rule.admits(&job.module, to, address)) => {
+            let words = format!("{}:{} is not among the allowed targets of `access`", to.0, to.1);
+            Err(Failure::new(Phase::Connect, Reason::AddressDenied, words))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The address that `route` leads to.
 async fn look_up(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<SocketAddr, Failure> {
     let mut address = match route.known_address {
@@ -83,6 +108,7 @@ async fn look_up(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Resul
     };
     route.known_address = Some(address);
     address.set_port(route.port);
+    admit(run, ready, route, Some(address.ip()))?;
     run.hop().peer = Some(address);
     Ok(address)
 }

@@ -6,6 +6,7 @@ mod connect;
 mod dial;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod guard;
 mod http;
 mod oauth2;
 mod pipeline;
@@ -27,6 +28,7 @@ pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
 use crate::model::{
     Auth, Body, Failure, Header, Host, Job, Lookup, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource,
 };
+use guard::Guard;
 use oauth2::TokenSource;
 use proxy::Proxies;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -57,6 +59,7 @@ pub(crate) struct ReadyModule {
     /// `None` when no proxy is configured.
     proxies: Option<Proxies>,
     token: Option<TokenSource>,
+    guard: Arc<Guard>,
 }
 
 impl ReadyModule {
@@ -88,7 +91,9 @@ impl ReadyModule {
         let proxies = module.proxy.as_ref().map(|options| Proxies::new(options, &module.name, loading)).transpose();
         let proxies = proxies.map_err(|faults| errors.extend(faults.into_iter().map(|f| error(&f.key, f.problem))));
         match (tls, proxies) {
-            (Some(tls), Ok(proxies)) if errors.is_empty() => Ok(Self { module, tls, proxies, token }),
+            (Some(tls), Ok(proxies)) if errors.is_empty() => {
+                Ok(Self { module, tls, proxies, token, guard: Arc::clone(&loading.guard) })
+            }
             _ => Err(errors),
         }
     }

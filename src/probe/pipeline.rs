@@ -76,6 +76,10 @@ fn target(job: &Job, prober: &Prober) -> Result<Target, TargetError> {
 
 async fn line(run: &mut Run, ready: &ReadyModule, job: &Job, target: Target) -> Result<(), Failure> {
     let prober = &ready.module.prober;
+    if let Some(stranger) = ready.module.stranger(&target, &job.site.or(&ready.module.site)) {
+        let words = format!("the module's credentials are not for `{stranger}`; see its `credentials_for`");
+        return Err(Failure::new(Phase::Connect, Reason::AddressDenied, words));
+    }
     let names = Names::of(job, &ready.module);
     let first = Route::first(target, &names);
     // Boxed: a series' task would otherwise hold room for the largest of them while it waits for its tick. And of no type

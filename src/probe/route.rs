@@ -53,7 +53,11 @@ impl Names {
             host: hostname.or(header),
             sni: site.sni,
             verify: site.verify_name.as_deref().map(str::to_owned),
-            connect_to: site.connect_to,
+            connect_to: match (job.address, site.connect_to) {
+                // What its name was found to have is dialled in its place, at its port.
+                (Some(ip), to) => Some(ConnectTo { host: Host::Ip(ip), port: to.and_then(|to| to.port) }),
+                (None, to) => to,
+            },
         }
     }
 

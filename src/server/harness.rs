@@ -3,7 +3,7 @@
 use super::{Active, Options, ReloadRequest, State, router};
 use crate::board::Board;
 use crate::engine::{Engine, EngineOptions};
-use crate::model::{Module, ModuleName, Plan, Prober, TlsModule};
+use crate::model::{Access, Module, ModuleName, Plan, Prober, TlsModule};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -36,7 +36,7 @@ pub(super) fn world(modules: &[Arc<Module>], options: Options) -> World {
         .unwrap_or_else(|_| panic!("these modules need nothing"));
     let board = Arc::new(Board::new(100));
     let (reload, reloads) = mpsc::channel(1);
-    let active = Active { engine: engine.into(), yaml: "modules: {}\n".into() };
+    let active = Active { engine: engine.into(), yaml: "modules: {}\n".into(), access: Access::default() };
     World { state: Arc::new(State::new(active, Arc::clone(&board), reload, options)), board, reloads: Some(reloads) }
 }
 

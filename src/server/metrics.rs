@@ -40,6 +40,7 @@ fn own(state: &State, series: usize) -> Own {
         in_flight: active.engine.in_flight(),
         modules: active.engine.totals(),
         unknown_modules: state.unknown_modules(),
+        refused: state.refused(),
         series,
         trust: active.engine.trust(),
     }

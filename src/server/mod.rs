@@ -5,6 +5,7 @@
 
 mod admin;
 mod handshake;
+mod limits;
 mod logs;
 mod metrics;
 mod pages;

@@ -1,13 +1,20 @@
 //! `/probe`: one target through one module, now; the answer is its metrics, or its debug report.
 
+use super::serve::Client;
+use super::state::Refusal;
 use super::{Active, State, params::Params, reply, timeout};
-use crate::engine::{Limits, log_failure};
+use crate::engine::{Limits, PROBE_LOG, log_failure};
 use crate::metrics::{Row, of_outcome, render, to_text};
-use crate::model::{FanOut, IpProtocol, Job, Module, ModuleName, Outcome, ProbeReport, Site, SuccessWhen};
+use crate::model::{
+    ConnectTo, FanOut, IpProtocol, Job, Module, ModuleName, Outcome, Over, ProbeReport, ProberKind, Site, SuccessWhen,
+    Target, TargetRule,
+};
 use crate::show;
+use axum::Extension;
 use axum::extract::{self, RawQuery};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +24,7 @@ const DEFAULT_MODULE: &str = "http_2xx";
 /// Any method will do; only the query and the scrape's timeout are read. When the client goes, so does the probe.
 pub(super) async fn probe(
     extract::State(state): extract::State<Arc<State>>,
+    client: Option<Extension<Client>>,
     headers: HeaderMap,
     query: RawQuery,
 ) -> Response {
@@ -24,6 +32,10 @@ pub(super) async fn probe(
     let order = match Order::read(&state, &headers, &params) {
         Ok(order) => order,
         Err((status, text)) => return reply::line(status, &text),
+    };
+    let _places = match places(&state, &order, client.and_then(|Extension(Client(from))| from)) {
+        Ok(places) => places,
+        Err(refusal) => return *refusal,
     };
     let limits = Limits { timeout: order.timeout, budget: order.timeout };
     let outcome = order.active.engine.carry_out(&order.job, order.fan.as_ref(), limits).await;
@@ -35,6 +47,22 @@ pub(super) async fn probe(
         return reply::text(debug_texts(&state, &outcome));
     }
     reply::exposition(&headers, of_outcome(&outcome))
+}
+
+/// A place among the client's probes and one among the destination's, or the answer to who asks for too much.
+fn places(state: &State, order: &Order, from: Option<IpAddr>) -> Result<impl Sized, Box<Response>> {
+    let Ok(target) = Target::parse(&order.job.target, order.kind) else { return Ok(None) };
+    let dialled = order.job.site.connect_to.clone();
+    let host = dialled.as_ref().map_or_else(|| target.host().clone(), |to| to.host.clone());
+    let port = dialled.and_then(|to| to.port).unwrap_or_else(|| target.port());
+    state.admit(from, (host, port)).map(Some).map_err(|(why, wait)| {
+        state.count_refusal(why);
+        let whose = if why == Refusal::Client { "this client" } else { "this destination" };
+        let text = format!("Too many probes for {whose}; see `access` in the config");
+        let mut response = reply::line(StatusCode::TOO_MANY_REQUESTS, &text);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        Box::new(response)
+    })
 }
 
 /// The debug report of each edge, or the only one.
@@ -65,6 +93,7 @@ struct Order {
     active: Arc<Active>,
     job: Job,
     fan: Option<FanOut>,
+    kind: ProberKind,
     timeout: Duration,
 }
 
@@ -102,7 +131,15 @@ impl Order {
         }
         let job = Job { site, ..Job::new(ModuleName::new(name), target) };
         let fan = fan(params, module).map_err(bad)?;
-        Ok(Self { job, fan, timeout, active: Arc::clone(&active) })
+        let kind = module.prober.kind();
+        let within = active.access.allowed_targets.clone();
+        if let Some(rules) = within.as_ref().filter(|rules| !is_allowed(rules, &job, (fan.as_ref(), kind))) {
+            state.count_refusal(Refusal::NotAllowed);
+            tracing::debug!(target: PROBE_LOG, module = %job.module, target = %job.shown_target(), "probe not allowed");
+            return Err((StatusCode::FORBIDDEN, not_allowed(rules)));
+        }
+        let job = Job { within, ..job };
+        Ok(Self { job, fan, kind, timeout, active: Arc::clone(&active) })
     }
 }
 
@@ -120,6 +157,23 @@ fn fan(params: &Params, module: &Module) -> Result<Option<FanOut>, String> {
     let success_when = SuccessWhen::named(rule).ok_or_else(unknown)?;
     let listed = listed.map_err(|why| wrong("connect_to", why))?;
     FanOut::asked(listed, all, module.ip_protocol == IpProtocol::Both, success_when)
+}
+
+/// Whether a rule admits all that a request names. What is no target is left to the probe to say.
+fn is_allowed(rules: &[TargetRule], job: &Job, (fan, kind): (Option<&FanOut>, ProberKind)) -> bool {
+    let Ok(target) = Target::parse(&job.target, kind) else { return true };
+    let edges: &[ConnectTo] = match fan {
+        Some(FanOut { over: Over::Listed(edges), .. }) => edges,
+        _ => &[],
+    };
+    rules.iter().any(|rule| rule.admits_request(&job.module, (&target, &job.site), edges))
+}
+
+fn not_allowed(rules: &[TargetRule]) -> String {
+    format!(
+        "The target is not among the allowed ones: none of the {} rules of `access.allowed_targets` admits it",
+        rules.len()
+    )
 }
 
 fn scrape_timeout(headers: &HeaderMap) -> Result<Option<&str>, String> {

@@ -2,10 +2,11 @@
 
 use super::handshake::{self, Opened};
 use super::web::{Web, guard};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const MAX_CONNECTIONS: usize = 4096;
 /// After an error of accept, such as no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// From where a request came; not known when the client is gone already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) Option<IpAddr>);
 
 /// What clients meet: the endpoints, behind the protection that the web config asks for.
 #[derive(Clone, Debug)]
@@ -72,6 +77,7 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Ou
 
 /// One connection. When its client goes, hyper drops the running request, and that ends its probe.
 async fn connection(stream: TcpStream, front: Front, stop: CancellationToken) {
+    let peer = stream.peer_addr().ok().map(|peer| peer.ip());
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
     }
@@ -81,7 +87,8 @@ async fn connection(stream: TcpStream, front: Front, stop: CancellationToken) {
     };
     let Some(Opened { stream, http2 }) = opened else { return };
     let builder = builder(http2);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(front.router)));
+    let router = front.router.layer(Extension(Client(peer)));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let result = tokio::select! {
         result = served.as_mut() => result,
         () = stop.cancelled() => {

@@ -1,14 +1,18 @@
 //! What the endpoints share: the active configuration, the board, and the exporter's own condition.
 
+use super::limits::{Limiter, Place, client};
 use super::prefix::{ExternalUrl, Prefix};
 use crate::board::Board;
 use crate::engine::Engine;
+use crate::model::{Access, Host};
 use crate::show::LogFormat;
 use arc_swap::ArcSwap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::Level;
 
 /// What stays the same from start to end.
@@ -44,6 +48,41 @@ pub struct Active {
     pub engine: Arc<Engine>,
     /// The configuration, secrets masked.
     pub yaml: Arc<str>,
+    /// What `/probe` may be asked for.
+    pub access: Access,
+}
+
+/// Why a probe was not begun.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) enum Refusal {
+    /// The target is not among the allowed ones.
+    NotAllowed,
+    /// The client asks for too much.
+    Client,
+    /// Too much is asked of the destination.
+    Destination,
+}
+
+/// A place among the client's probes, where it is known, and one among the destination's.
+pub(super) type Places = (Option<Place<IpAddr>>, Place<(Host, u16)>);
+
+/// The accounts of clients and destinations; kept over a reload that does not change the limits.
+struct Limits {
+    clients: Arc<Limiter<IpAddr>>,
+    destinations: Arc<Limiter<(Host, u16)>>,
+}
+
+impl Limits {
+    fn new(access: &Access) -> Self {
+        Self {
+            clients: Arc::new(Limiter::new(access.per_client)),
+            destinations: Arc::new(Limiter::new(access.per_destination)),
+        }
+    }
+
+    fn fits(&self, access: &Access) -> bool {
+        self.clients.limit() == access.per_client && self.destinations.limit() == access.per_destination
+    }
 }
 
 /// Somebody asked for a reload, and waits here for its outcome.
@@ -57,6 +96,8 @@ pub struct State {
     active: ArcSwap<Active>,
     last_reload: Mutex<LastReload>,
     unknown_modules: AtomicU64,
+    limits: Mutex<Limits>,
+    refused: [AtomicU64; 3],
     draining: AtomicBool,
 }
 
@@ -84,6 +125,8 @@ impl State {
     /// The state at start; the first configuration counts as a successful reload.
     pub fn new(active: Active, board: Arc<Board>, reload: mpsc::Sender<ReloadRequest>, options: Options) -> Self {
         Self {
+            limits: Mutex::new(Limits::new(&active.access)),
+            refused: Default::default(),
             options,
             board,
             reload,
@@ -94,16 +137,49 @@ impl State {
         }
     }
 
+    /// Places for one more probe of `destination` that `from` asks for, or who has to wait, and how long.
+    #[expect(clippy::disallowed_methods, reason = "rates are counted on the runtime's clock")]
+    pub(super) fn admit(&self, from: Option<IpAddr>, destination: (Host, u16)) -> Result<Places, (Refusal, Duration)> {
+        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let (clients, destinations) = (Arc::clone(&limits.clients), Arc::clone(&limits.destinations));
+        drop(limits);
+        let now = Instant::now();
+        let place = from.map(|from| clients.take(client(from), now)).transpose();
+        let place = place.map_err(|wait| (Refusal::Client, wait))?;
+        Ok((place, destinations.take(destination, now).map_err(|wait| (Refusal::Destination, wait))?))
+    }
+
+    /// Counts a request that was refused.
+    pub(super) fn count_refusal(&self, why: Refusal) {
+        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were refused, by why, as labels say it.
+    pub(super) fn refused(&self) -> [(&'static str, u64); 3] {
+        let read = |why: Refusal| self.refused[why as usize].load(Ordering::Relaxed);
+        [
+            ("not_allowed", read(Refusal::NotAllowed)),
+            ("client_limit", read(Refusal::Client)),
+            ("destination_limit", read(Refusal::Destination)),
+        ]
+    }
+
     /// Replaces the configuration; running probes finish on the one they began with. Counts as a successful reload.
     pub fn activate(&self, active: Active) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !limits.fits(&active.access) {
+            *limits = Limits::new(&active.access);
+        }
+        drop(limits);
         self.active.store(Arc::new(active));
         *self.lock() = LastReload::good();
     }
 
     /// Replaces the engine by one made from the same configuration and newer certificate files.
     pub fn activate_files(&self, engine: Arc<Engine>) {
-        let yaml = Arc::clone(&self.active().yaml);
-        self.active.store(Arc::new(Active { engine, yaml }));
+        let before = self.active();
+        let (yaml, access) = (Arc::clone(&before.yaml), before.access.clone());
+        self.active.store(Arc::new(Active { engine, yaml, access }));
         self.lock().files_ok = true;
     }
 

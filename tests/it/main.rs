@@ -7,6 +7,8 @@
     reason = "the rules are the program's; a test dials, times and spawns as it likes"
 )]
 
+/// What may be asked for, where no probe connects, whose credentials go where.
+mod access;
 /// The rules of the house: imports, headers of files, names in dashboards, rules and docs.
 mod architecture;
 /// The command line: exit codes and what is printed.

@@ -4,6 +4,7 @@
 //! Each function takes its block and its place, reports every problem it finds, and returns what is right; what it
 //! returns beside a problem is never used, because a config with problems is refused.
 
+mod access;
 mod client;
 mod http;
 mod job;
@@ -45,7 +46,8 @@ pub(super) fn config(raw: &mut RawConfig, findings: &mut Findings) -> Plan {
         modules.extend(module.map(Arc::new));
     }
     let series = raw.jobs.as_mut().map(|jobs| job::jobs(jobs, &outlines, findings)).unwrap_or_default();
-    Plan { modules, series }
+    let access = access::access(raw.access.as_mut(), &outlines, findings);
+    Plan { modules, series, access }
 }
 
 fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline, Option<Module>) {
@@ -67,11 +69,13 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
         ("verify_name", raw.verify_name.as_ref()),
     ];
     let site = site::site(&keys, &at, findings);
+    let credentials_for = access::credentials_for(raw.credentials_for.as_ref(), &at, findings);
     let module = prober.map(|prober| Module {
         timeout,
         site,
         ip_protocol,
         proxy,
+        credentials_for,
         ..Module::new(ModuleName::new(name), prober, show::yaml(raw))
     });
     if let Some(module) = &module {

@@ -9,7 +9,7 @@ use super::{
     witness::{ClientAuth, Witness},
 };
 use crate::model::{ModuleName, Pin, TlsFacts, TlsOptions, TlsVersion};
-use crate::probe::revocation::Checks;
+use crate::probe::{guard::Guard, revocation::Checks};
 use rustls::{
     ClientConfig, KeyLog, SupportedProtocolVersion,
     client::Resumption,
@@ -48,6 +48,8 @@ pub(crate) struct Loading {
     pub(crate) files: Files,
     /// Where the secrets of handshakes go, if anywhere.
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
+    /// Where no probe connects.
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// One `tls_config`, ready for any number of handshakes.
@@ -80,7 +82,7 @@ impl TlsSetup {
         alpn: &[&[u8]],
         loading: &mut Loading,
     ) -> Result<Self, Vec<TlsSetupError>> {
-        let Loading { stores, files, key_log } = loading;
+        let Loading { stores, files, key_log, .. } = loading;
         let mut errors = Vec::new();
         let roots = stores.roots(&options.trust, module, files);
         let roots = roots.map_err(|faults| errors.extend(faults)).unwrap_or_default();

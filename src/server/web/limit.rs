@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A bucket that is full at first. Instead of its tokens it keeps the moment from which on it is full.
-pub(super) struct Bucket {
+#[derive(Debug)]
+pub(in crate::server) struct Bucket {
     interval: Duration,
     /// How long it takes to fill.
     depth: Duration,
@@ -15,13 +16,13 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub(super) fn new(limit: RateLimit) -> Self {
+    pub(in crate::server) fn new(limit: RateLimit) -> Self {
         let depth = limit.interval.saturating_mul(limit.burst);
         Self { interval: limit.interval, depth, full_at: Mutex::new(None) }
     }
 
     /// Takes a token, if there is one at `now`.
-    pub(super) fn take(&self, now: Instant) -> bool {
+    pub(in crate::server) fn take(&self, now: Instant) -> bool {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         let next = full_at.map_or(now, |at| at.max(now)) + self.interval;
         let has_one = next.duration_since(now) <= self.depth;
@@ -29,6 +30,11 @@ impl Bucket {
             *full_at = Some(next);
         }
         has_one
+    }
+
+    /// Whether it has all its tokens at `now`.
+    pub(in crate::server) fn is_full(&self, now: Instant) -> bool {
+        self.full_at.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|at| at <= now)
     }
 }
 

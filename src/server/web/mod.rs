@@ -17,7 +17,7 @@ use crate::model::{RateLimit, WebConfig};
 use arc_swap::ArcSwap;
 use auth::Users;
 use axum::http::HeaderMap;
-use limit::Bucket;
+pub(super) use limit::Bucket;
 use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
 use std::fmt;
