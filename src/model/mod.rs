@@ -18,6 +18,7 @@ mod tally;
 mod target;
 mod trust;
 mod web;
+mod websocket;
 
 pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
 pub use failure::{Failure, Reason};
@@ -25,7 +26,7 @@ pub use job::{Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,
     IpProtocol, Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource,
-    TlsModule, TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
+    TlsModule, TlsOptions, TlsVersion, Trust,
 };
 pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;
@@ -44,3 +45,4 @@ pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
 pub use target::{Host, Scheme, Target, TargetError, has_scheme, mask_credentials};
 pub use trust::TrustFacts;
 pub use web::{CipherSuite, ClientCertPolicy, Curve, RateLimit, WebConfig, WebTls};
+pub use websocket::{Expectation, Outgoing, WebSocketModule, WebSocketStep};

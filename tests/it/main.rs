@@ -23,5 +23,7 @@ mod schedule;
 mod secrets;
 /// Our own HTTP: parameters, formats, reload, shutdown.
 mod server;
+/// WebSocket frames, scripts and closes, good and bad.
+mod websocket;
 /// What the tests are made of: an exporter, a client, pages read back, peers.
 mod world;
