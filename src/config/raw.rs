@@ -140,10 +140,13 @@ pub(super) struct RawWebSocket {
     pub(super) preferred_ip_protocol: Option<String>,
     pub(super) ip_protocol_fallback: Option<bool>,
     pub(super) subprotocols: Option<Vec<String>>,
+    pub(super) subprotocol_required: Option<bool>,
     pub(super) origin: Option<String>,
     pub(super) ping: Option<bool>,
     pub(super) headers: Option<BTreeMap<String, RawHeader>>,
     pub(super) query_response: Option<Vec<RawStep>>,
+    pub(super) expect_close: Option<i64>,
+    pub(super) max_message_size: Option<String>,
     pub(super) http_config: Option<RawHttpConfig>,
 }
 
@@ -152,8 +155,11 @@ pub(super) struct RawWebSocket {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStep {
     pub(super) expect: Option<String>,
+    pub(super) expect_bytes: Option<String>,
+    pub(super) expect_hex: Option<String>,
+    pub(super) skip: Option<i64>,
     pub(super) send: Option<String>,
-    pub(super) expect_bytes: Option<Later>,
+    pub(super) send_hex: Option<String>,
     pub(super) labels: Option<Later>,
     pub(super) starttls: Option<Later>,
 }

@@ -211,6 +211,14 @@ pub(super) fn pin(text: &str) -> Result<Pin, Wrong> {
     digest.map(Pin).ok_or_else(|| wrong(format!("`{text}` is not a pin"), REMEDY))
 }
 
+/// Reads bytes as pairs of hexadecimal digits, which may be parted by white space or colons.
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>, Wrong> {
+    let digits = text.replace(|c: char| c == ':' || c.is_ascii_whitespace(), "");
+    hex(&digits).ok_or_else(|| {
+        wrong("this is not hexadecimal", "write two digits of 0-9 and a-f for each byte, such as \"00 ff 7e\"")
+    })
+}
+
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: char| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits = text.chars().map(digit).collect::<Option<Vec<u8>>>()?;

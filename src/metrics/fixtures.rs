@@ -3,10 +3,9 @@
 use super::Own;
 use crate::model::{
     Answer, BigHello, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, HandshakeKind, Hop,
-    Hsts, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts,
-    Phase, PhaseTimes, ProbeReport, Prober, ProxyFacts, ProxyOptions, ProxySource, Reason, RevocationFacts, ScanFacts,
-    TlsFacts, TlsGroup, TlsModule, TlsOptions, TlsVersion, TokenFacts, TrustFacts, Verdict, WebSocketFacts,
-    WebSocketModule,
+    Hsts, HttpFacts, HttpModule, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts, Phase, PhaseTimes,
+    ProbeReport, Prober, ProxyFacts, ProxyOptions, ProxySource, Reason, RevocationFacts, ScanFacts, TlsFacts, TlsGroup,
+    TlsModule, TlsVersion, TokenFacts, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -109,7 +108,9 @@ pub(super) fn wss_ok() -> ProbeReport {
         subprotocol: Some("chat.v2".into()),
         ping_rtt: Some(Duration::from_micros(8_250)),
         close_code: Some(1000),
+        close_clean: Some(true),
         messages: 1,
+        ..WebSocketFacts::default()
     });
     report("wss", websocket(), vec![hop])
 }
@@ -367,17 +368,7 @@ fn http() -> Prober {
 }
 
 fn websocket() -> Prober {
-    Prober::WebSocket(Box::new(WebSocketModule {
-        ip: IpPreference::default(),
-        tls: TlsOptions::default(),
-        auth: None,
-        oauth2: None,
-        headers: Vec::new(),
-        subprotocols: Vec::new(),
-        origin: None,
-        ping: true,
-        query_response: Vec::new(),
-    }))
+    Prober::WebSocket(Box::new(WebSocketModule { ping: true, ..WebSocketModule::default() }))
 }
 
 fn tls_module() -> TlsModule {

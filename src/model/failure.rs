@@ -147,6 +147,10 @@ pub enum Reason {
     BodyDecode,
     /// A WebSocket message failed its matcher.
     MessageMismatch,
+    /// A WebSocket message is larger than the limit.
+    MessageTooLarge,
+    /// The server sent more WebSocket messages or bytes than are read in one go.
+    MessageFlood,
     /// The server closed the WebSocket before the exchange was done.
     Closed,
     /// No pong came before the deadline.
@@ -221,6 +225,8 @@ impl Reason {
             | Self::BodyTooLarge
             | Self::BodyDecode
             | Self::MessageMismatch
+            | Self::MessageTooLarge
+            | Self::MessageFlood
             | Self::Closed
             | Self::PingUnanswered => Some(Phase::Transfer),
             Self::Timeout | Self::Reset | Self::Broken | Self::Internal => None,

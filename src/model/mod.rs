@@ -24,6 +24,7 @@ mod tally;
 mod target;
 mod trust;
 mod web;
+mod websocket;
 
 pub use access::{Access, Limit, NamePattern, TargetRule, Trusted};
 pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
@@ -33,7 +34,7 @@ pub use job::{Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,
     IpProtocol, Module, ModuleName, Pattern, Pin, Prober, ProberKind, RootStore, SecretText, StartTls, TextSource,
-    TlsModule, TlsOptions, TlsVersion, Trust, WebSocketModule, WebSocketStep,
+    TlsModule, TlsOptions, TlsVersion, Trust,
 };
 pub use names::{NAME_REFUSALS, NameClash};
 pub use no_proxy::{NoProxy, is_loopback};
@@ -56,3 +57,4 @@ pub use tally::{PHASE_BUCKETS, PhaseHistogram, Tally};
 pub use target::{Host, Scheme, Target, TargetError, has_scheme, mask_credentials};
 pub use trust::TrustFacts;
 pub use web::{CipherSuite, ClientCertPolicy, Curve, RateLimit, WebConfig, WebTls};
+pub use websocket::{Expectation, Outgoing, WebSocketModule, WebSocketStep};

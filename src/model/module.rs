@@ -1,6 +1,6 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::{OAuth2, ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule, Trusted};
+use super::{OAuth2, ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule, Trusted, WebSocketModule};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method, header::HOST};
 use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -285,38 +285,6 @@ impl Default for HttpModule {
     }
 }
 
-/// The `websocket` block.
-#[derive(Clone, Debug)]
-pub struct WebSocketModule {
-    /// Which address to probe.
-    pub ip: IpPreference,
-    /// TLS.
-    pub tls: TlsOptions,
-    /// Credentials.
-    pub auth: Option<Auth>,
-    /// Credentials that are asked for; not together with `auth`.
-    pub oauth2: Option<Box<OAuth2>>,
-    /// Further headers of the upgrade request; `Host` sets the Host header.
-    pub headers: Vec<Header>,
-    /// Subprotocols to offer; the server must choose one of them.
-    pub subprotocols: Vec<String>,
-    /// The Origin header.
-    pub origin: Option<HeaderValue>,
-    /// Send a ping and time its pong.
-    pub ping: bool,
-    /// Messages to expect and to send, in order.
-    pub query_response: Vec<WebSocketStep>,
-}
-
-/// One entry of a `query_response`.
-#[derive(Clone, Debug)]
-pub struct WebSocketStep {
-    /// Read one message, which must match.
-    pub expect: Option<Pattern>,
-    /// Then send this text, with `${1}` standing for what `expect` captured.
-    pub send: Option<String>,
-}
-
 /// The `tls` block.
 #[derive(Clone, Debug, Default)]
 pub struct TlsModule {
@@ -331,7 +299,7 @@ pub struct TlsModule {
 }
 
 /// The `tls_config` block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TlsOptions {
     /// The verdict is computed and exported, but does not stop the probe.
     pub insecure_skip_verify: bool,
@@ -409,7 +377,7 @@ impl fmt::Display for Pin {
 }
 
 /// A client certificate chain and its key, both PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientIdentity {
     /// The certificate and its intermediates.
     pub cert: TextSource,
@@ -549,7 +517,7 @@ pub enum Body {
 }
 
 /// One entry of `http_headers`, or of a websocket module's `headers`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// The name.
     pub name: HeaderName,
@@ -571,7 +539,7 @@ pub struct HeaderMatcher {
 }
 
 /// How the request shows who asks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Auth {
     /// `basic_auth` (RFC 7617).
     Basic {
@@ -610,6 +578,12 @@ impl Pattern {
     /// The compiled expression.
     pub fn regex(&self) -> &regex::bytes::Regex {
         &self.0
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
     }
 }
 

@@ -352,6 +352,12 @@ pub struct WebSocketFacts {
     pub ping_rtt: Option<Duration>,
     /// The close code the server sent, or answered our close with.
     pub close_code: Option<u16>,
-    /// Messages received.
+    /// The words the server sent with it; at most 123 bytes (RFC 6455 section 5.5).
+    pub close_words: String,
+    /// Whether both sides sent their close frame; `None` when neither began to.
+    pub close_clean: Option<bool>,
+    /// Text and binary messages received.
     pub messages: u64,
+    /// How the body of a refused upgrade begins; at most 4 KiB, credentials of the request masked.
+    pub refusal: Option<String>,
 }

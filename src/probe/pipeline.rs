@@ -29,6 +29,8 @@ use std::{
 const MAX_REDIRECTS: usize = 10;
 /// How long a server may take to answer our WebSocket close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+/// The failures of an exchange after which the WebSocket can still be closed in good order.
+const LEAVES_INTACT: [Reason; 2] = [Reason::MessageMismatch, Reason::Closed];
 
 /// Probes `job` once. Never fails: a failure is a part of the report. Dropping the future closes every socket.
 pub(super) async fn probe(ready: &ReadyModule, job: &Job, timeout: Duration) -> ProbeReport {
@@ -169,7 +171,7 @@ async fn follow_redirects(
         }
         let answer = answer(run, &session, &route, connection).await?;
         if let Some(bearer) = bearer.as_ref().filter(|_| route.trusted_with_secrets) {
-            bearer.answered(answer.head.status);
+            bearer.answered(answer.head.status.as_u16());
         }
         session.follow(&route, answer.head.status, &answer.head.headers);
         let Some(location) = http::location(&answer.head).filter(|_| module.follow_redirects) else {
@@ -242,25 +244,18 @@ async fn websocket(
     let bearer = bearer(run, ready).await?;
     let auth = bearer.as_ref().map(Bearer::auth).or(module.auth.as_ref());
     let Connection { wire, tls, .. } = open(run, ready, &mut route).await?;
-    let mut head_facts = None;
-    let upgrade = async {
-        let (request, accept) = ws::request(module, auth, &route).await?;
-        let exchange = http::exchange(wire, false, request).await?;
-        head_facts = Some(http::facts(&exchange.head));
-        if let Some(bearer) = &bearer {
-            bearer.answered(exchange.head.status);
-        }
-        let subprotocol = ws::judge(&exchange.head, &accept, &module.subprotocols)?;
-        let http::Exchange { head, body, mut driver } = exchange;
-        let socket = ws::upgrade(head, body, &mut driver).await?;
-        Ok::<_, ws::WsError>((socket, subprotocol))
-    };
-    let outcome = run.phase(Phase::Processing, upgrade).await;
-    run.hop().http = head_facts;
+    let mut upgrade = ws::Upgrade::default();
+    let deadline = run.deadline();
+    let outcome = run.phase(Phase::Processing, upgrade.run(wire, (module, auth), (&route, deadline))).await;
+    if let (Some(bearer), Some(head)) = (&bearer, &upgrade.head) {
+        bearer.answered(head.status);
+    }
+    run.hop().http = upgrade.head;
+    run.hop().websocket = Some(WebSocketFacts { refusal: upgrade.refusal, ..WebSocketFacts::default() });
     let (mut socket, subprotocol) = outcome.map_err(|failed| or_late_refusal(failed, tls.as_ref()))?;
     let mut exchange = ws::script::Exchange::new(subprotocol);
     let outcome = converse(run, module, &mut exchange, &mut socket).await;
-    if outcome.is_ok() {
+    if outcome.as_ref().err().is_none_or(|failed| LEAVES_INTACT.contains(&failed.reason)) {
         exchange.close(&mut socket, CLOSE_PATIENCE.min(run.remaining())).await;
     }
     run.hop().websocket = Some(exchange.facts);
@@ -273,17 +268,12 @@ async fn converse(
     exchange: &mut ws::script::Exchange,
     socket: &mut ws::Socket,
 ) -> Result<(), Failure> {
-    if module.query_response.is_empty() && !module.ping {
+    if module.query_response.is_empty() && !module.ping && module.expect_close.is_none() {
         return Ok(());
     }
     let clock = run.clock();
     let outcome = run.phase(Phase::Transfer, exchange.run(socket, module, clock)).await;
-    outcome.map_err(|failed| match failed.reason {
-        Reason::Timeout if exchange.awaits_pong => {
-            Failure::new(Phase::Transfer, Reason::PingUnanswered, "no pong came before the deadline")
-        }
-        _ => failed,
-    })
+    outcome.map_err(|failed| exchange.name_wait(failed))
 }
 
 // === tls ===

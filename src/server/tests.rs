@@ -3,8 +3,8 @@
 use super::harness::{World, module, world};
 use super::{ExternalUrl, Options, Prefix};
 use crate::model::{
-    Certificate, Failure, Header, Hop, IpPreference, Job, ModuleName, Phase, ProbeReport, Prober, Reason, RootStore,
-    Series, SeriesKey, TextSource, TlsFacts, TlsOptions, Trust, WebSocketModule,
+    Certificate, Failure, Header, Hop, Job, ModuleName, Phase, ProbeReport, Prober, Reason, RootStore, Series,
+    SeriesKey, TextSource, TlsFacts, Trust, WebSocketModule,
 };
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use std::io::Read as _;
@@ -67,19 +67,12 @@ async fn probe_errors_come_in_blackbox_exporters_order() {
 async fn a_hostname_must_not_contradict_the_modules_host_header() {
     let mut configured = (*module("site")).clone();
     configured.prober = Prober::WebSocket(Box::new(WebSocketModule {
-        ip: IpPreference::default(),
-        tls: TlsOptions::default(),
-        auth: None,
-        oauth2: None,
         headers: vec![Header {
             name: header::HOST,
             values: vec![HeaderValue::from_static("a.example")],
             secrets: Vec::new(),
         }],
-        subprotocols: Vec::new(),
-        origin: None,
-        ping: false,
-        query_response: Vec::new(),
+        ..WebSocketModule::default()
     }));
     let world = world(&[Arc::new(configured)], Options::default());
     let answer = world.get("/probe?module=site&target=ftp://x&hostname=b.example").await;

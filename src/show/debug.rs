@@ -328,6 +328,9 @@ fn tell_websocket(story: &mut Story, websocket: &WebSocketFacts) {
             .with_some("ping_rtt_seconds", websocket.ping_rtt.map(|rtt| rtt.as_secs_f64()))
             .with("messages", websocket.messages)
             .with_some("close_code", websocket.close_code)
+            .with_some("close_words", Some(&websocket.close_words).filter(|words| !words.is_empty()))
+            .with_some("close_clean", websocket.close_clean)
+            .with_some("refusal_body", websocket.refusal.as_ref())
     });
 }
 

@@ -1,9 +1,8 @@
 //! Reports for the tests of this folder: one HTTPS probe that went well, and the same probe failed.
 
 use crate::model::{
-    Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, IpPreference, Job, Lookup, Module, ModuleName,
-    Phase, ProbeReport, Prober, Reason, RevocationFacts, TlsFacts, TlsModule, TlsOptions, TlsVersion, Verdict,
-    WebSocketModule,
+    Certificate, Failure, HandshakeKind, Hop, HttpFacts, HttpModule, Job, Lookup, Module, ModuleName, Phase,
+    ProbeReport, Prober, Reason, RevocationFacts, TlsFacts, TlsModule, TlsVersion, Verdict, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -109,17 +108,7 @@ pub(super) fn http_module() -> HttpModule {
 }
 
 pub(super) fn websocket_module() -> WebSocketModule {
-    WebSocketModule {
-        ip: IpPreference::default(),
-        tls: TlsOptions::default(),
-        auth: None,
-        oauth2: None,
-        headers: Vec::new(),
-        subprotocols: vec!["chat".into()],
-        origin: None,
-        ping: false,
-        query_response: Vec::new(),
-    }
+    WebSocketModule { subprotocols: vec!["chat".into()], ..WebSocketModule::default() }
 }
 
 pub(super) fn tls_module() -> TlsModule {

@@ -8,6 +8,8 @@ use crate::model::{
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// Characters shown of a refusal's body; `--json` has the rest.
+const BODY_SHOWN: usize = 400;
 /// Columns of a bar that lasts as long as the whole hop.
 const BAR: usize = 40;
 
@@ -152,7 +154,14 @@ fn exchange(out: &mut Lines, websocket: &WebSocketFacts) {
         many => Some(format!("{many} messages received")),
     });
     parts.extend(websocket.close_code.map(|code| format!("close code {code}")));
+    parts.extend(Some(&websocket.close_words).filter(|words| !words.is_empty()).map(|words| format!("\"{words}\"")));
+    parts.extend((websocket.close_clean == Some(false)).then(|| "not closed in good order".to_owned()));
     out.field("WebSocket", &parts.join(", "));
+    if let Some(body) = &websocket.refusal {
+        let start: String = body.chars().take(BODY_SHOWN).collect();
+        let more = if start.len() < body.len() { " ..." } else { "" };
+        out.field("body", &format!("{start}{more}"));
+    }
 }
 
 fn handshake(out: &mut Lines, tls: &TlsFacts, now: i64) {

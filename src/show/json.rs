@@ -197,7 +197,10 @@ fn websocket(websocket: &WebSocketFacts) -> Value {
         "subprotocol": websocket.subprotocol,
         "ping_rtt_seconds": websocket.ping_rtt.map(seconds),
         "close_code": websocket.close_code,
+        "close_words": Some(&websocket.close_words).filter(|words| !words.is_empty()),
+        "close_clean": websocket.close_clean,
         "messages": websocket.messages,
+        "refusal_body": websocket.refusal,
     })
 }
 

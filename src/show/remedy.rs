@@ -161,6 +161,8 @@ fn plain_remedy(reason: Reason) -> &'static str {
         Reason::BodyTooLarge => "probe a smaller page, or raise body_size_limit",
         Reason::BodyDecode => "set the module's compression to what the server sends",
         Reason::MessageMismatch => "compare the server's message with the module's query_response",
+        Reason::MessageTooLarge => "make the server send less at once, or raise the module's max_message_size",
+        Reason::MessageFlood => "look for a loop in the server: nobody reads that many messages",
         Reason::Closed => "look at the close code and at the server's log",
         Reason::PingUnanswered => "make the server answer pings (RFC 6455 section 5.5.3), or drop `ping`",
         Reason::Timeout => "look at the phase that took the time; raise the timeout only if that is expected",

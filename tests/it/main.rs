@@ -31,5 +31,7 @@ mod secrets;
 mod server;
 /// OAuth 2.0: who asks for a token how often, and who is shown it.
 mod token;
+/// WebSocket frames, scripts and closes, good and bad.
+mod websocket;
 /// What the tests are made of: an exporter, a client, pages read back, peers.
 mod world;

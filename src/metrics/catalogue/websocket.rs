@@ -47,6 +47,12 @@ pub(super) const METRICS: &[Metric] = &[
         Probe(|report, out| out.put_known(report.websocket().and_then(|ws| ws.close_code))),
     )
     .absent("the server sent none"),
+    gauge(
+        "probe_websocket_close_clean",
+        "Whether both sides closed in good order, each with a close frame",
+        Probe(|report, out| out.put_known(report.websocket().and_then(|ws| ws.close_clean))),
+    )
+    .absent("neither side began to close"),
 ];
 
 const NOT_TRIED: &str = "the target cannot be read";

@@ -118,8 +118,8 @@ impl Bearer<'_> {
 
     /// Takes note of the target's answer. After a 401 the next probe asks for another token: one that was at hand may have
     /// been withdrawn. One that was fetched for this very probe is not to blame.
-    pub(super) fn answered(&self, status: StatusCode) {
-        if let Some((place, token)) = self.cached.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) {
+    pub(super) fn answered(&self, status: u16) {
+        if let Some((place, token)) = self.cached.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED.as_u16()) {
             place.refuse(token, now());
         }
     }

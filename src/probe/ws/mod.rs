@@ -3,40 +3,33 @@
 //! The request goes out as any HTTP request does, so that a refusal's status, headers and body are all there; only a good
 //! answer hands the connection to the frame layer.
 
+mod refusal;
 pub(super) mod script;
+mod socket;
+
+pub(super) use socket::Socket;
 
 use super::{
     http::{
-        Driver, HttpError,
+        self as exchange, HttpError,
         request::{OUR_NAME, add_credentials, add_headers, assemble},
     },
     route::Route,
     run::StageError,
-    wire::reason_of_io,
+    wire::{Wire, reason_of_io},
 };
-use crate::model::{Auth, Reason, WebSocketModule};
+use crate::model::{Auth, HttpFacts, Reason, WebSocketModule};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header, response::Parts};
 use http_body_util::Full;
-use hyper::{body::Incoming, upgrade::Upgraded};
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error as FrameError,
-        error::ProtocolError,
-        handshake::{client::generate_key, derive_accept_key},
-        protocol::{Role, WebSocketConfig},
-    },
+use socket::{Allowance, MAX_BYTES, MAX_MESSAGES, Spent};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::{
+    Error as FrameError,
+    error::ProtocolError,
+    handshake::{client::generate_key, derive_accept_key},
+    protocol::CloseFrame,
 };
-
-/// Most bytes of one message.
-const MAX_MESSAGE: usize = 1024 * 1024;
-/// The read buffer is allocated at once; targets mostly send little.
-const READ_BUFFER: usize = 4 * 1024;
-
-/// An upgraded connection.
-pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Why the upgrade or the exchange of messages did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -44,25 +37,42 @@ pub(super) enum WsError {
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error("the server answered the upgrade with status {0}")]
-    Refused(u16),
+    Refused(String),
     #[error("{0}")]
     BadAnswer(&'static str),
     #[error("{0}")]
     Subprotocol(String),
     #[error("{0}")]
     Message(String),
-    #[error("the server closed the WebSocket{}", code.map(|code| format!(" with code {code}")).unwrap_or_default())]
-    Closed { code: Option<u16> },
+    #[error("the server closed the WebSocket{}", told(*code, words))]
+    Closed { code: Option<u16>, words: String },
+    #[error("the server closed the WebSocket with a code that nobody may send")]
+    CloseCode,
+    #[error("more than {MAX_MESSAGES} messages, pings and pongs came")]
+    Flood,
     #[error("the WebSocket failed")]
     Frames(#[source] Box<FrameError>),
 }
 
+/// A close code and the words that came with it.
+fn told(code: Option<u16>, words: &str) -> String {
+    let code = code.map_or_else(|| " without a code".to_owned(), |code| format!(" with code {code}"));
+    if words.is_empty() { code } else { format!("{code}, saying {words:?}") }
+}
+
+impl WsError {
+    /// What a close frame tells.
+    fn from_close(frame: Option<CloseFrame>) -> Self {
+        frame.map_or(Self::Closed { code: None, words: String::new() }, |frame| Self::Closed {
+            code: Some(frame.code.into()),
+            words: frame.reason.as_str().to_owned(),
+        })
+    }
+}
+
 impl From<FrameError> for WsError {
     fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::ConnectionClosed | FrameError::AlreadyClosed => Self::Closed { code: None },
-            other => Self::Frames(Box::new(other)),
-        }
+        Self::Frames(Box::new(error))
     }
 }
 
@@ -75,18 +85,56 @@ impl StageError for WsError {
             Self::Subprotocol(_) => Reason::SubprotocolMismatch,
             Self::Message(_) => Reason::MessageMismatch,
             Self::Closed { .. } => Reason::Closed,
+            Self::CloseCode => Reason::ProtocolError,
+            Self::Flood => Reason::MessageFlood,
             Self::Frames(error) => match error.as_ref() {
+                FrameError::Io(error) if Spent::is_in(error) => Reason::MessageFlood,
                 FrameError::Io(error) => reason_of_io(error),
-                FrameError::Capacity(_) => Reason::BodyTooLarge,
-                FrameError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Reason::Broken,
+                FrameError::Capacity(_) => Reason::MessageTooLarge,
+                FrameError::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+                | FrameError::ConnectionClosed
+                | FrameError::AlreadyClosed => Reason::Broken,
                 _ => Reason::ProtocolError,
             },
         }
     }
 }
 
+/// An upgrade under way; what it learned stays when it is cut off.
+#[derive(Debug, Default)]
+pub(super) struct Upgrade {
+    /// The answer's head.
+    pub(super) head: Option<HttpFacts>,
+    /// How the body of a refusal begins.
+    pub(super) refusal: Option<String>,
+}
+
+impl Upgrade {
+    /// Asks for the upgrade and judges the answer: the connection, and the subprotocol that was chosen.
+    pub(super) async fn run(
+        &mut self,
+        wire: Wire,
+        (module, auth): (&WebSocketModule, Option<&Auth>),
+        (route, deadline): (&Route, Instant),
+    ) -> Result<(Socket, Option<String>), WsError> {
+        let (request, accept) = request(module, auth, route).await?;
+        let secrets = refusal::secrets(request.headers());
+        let wire = Allowance::new(MAX_BYTES).bound(wire);
+        let mut answer = exchange::exchange(wire, false, request).await?;
+        self.head = Some(exchange::facts(&answer.head));
+        if answer.head.status.as_u16() != 101 {
+            self.refusal = refusal::body(&mut answer, &secrets, deadline).await;
+            return Err(WsError::Refused(refusal::words(&answer.head)));
+        }
+        let subprotocol = judge(&answer.head, &accept, module)?;
+        let exchange::Exchange { head, body, mut driver } = answer;
+        let socket = Socket::take_over((head, body), &mut driver, module).await?;
+        Ok((socket, subprotocol))
+    }
+}
+
 /// The upgrade request along `route`, which shows `auth`, with the accept key that a right answer holds.
-pub(super) async fn request(
+async fn request(
     module: &WebSocketModule,
     auth: Option<&Auth>,
     route: &Route,
@@ -112,11 +160,9 @@ pub(super) async fn request(
     Ok((request, derive_accept_key(key.as_bytes())))
 }
 
-/// Judges the answer; the chosen subprotocol if it is right.
-pub(super) fn judge(head: &Parts, accept: &str, offered: &[String]) -> Result<Option<String>, WsError> {
-    if head.status.as_u16() != 101 {
-        return Err(WsError::Refused(head.status.as_u16()));
-    }
+/// Judges a 101; the chosen subprotocol if it is right.
+fn judge(head: &Parts, accept: &str, module: &WebSocketModule) -> Result<Option<String>, WsError> {
+    let offered = &module.subprotocols;
     if !has_token(head, &header::UPGRADE, "websocket") {
         return Err(WsError::BadAnswer("the answer's Upgrade header does not say `websocket`"));
     }
@@ -135,23 +181,11 @@ pub(super) fn judge(head: &Parts, accept: &str, offered: &[String]) -> Result<Op
         Some(chosen) if !offered.contains(&chosen) => {
             Err(WsError::Subprotocol(format!("the server chose the subprotocol `{chosen}`, which was not offered")))
         }
-        None if !offered.is_empty() => {
+        None if module.subprotocol_required && !offered.is_empty() => {
             Err(WsError::Subprotocol(format!("the server chose none of the subprotocols {}", offered.join(", "))))
         }
         chosen => Ok(chosen),
     }
-}
-
-/// Hands the connection of a good answer to the frame layer.
-pub(super) async fn upgrade(head: Parts, body: Incoming, driver: &mut Driver) -> Result<Socket, WsError> {
-    let response = http::Response::from_parts(head, body);
-    let upgraded = driver.drive(hyper::upgrade::on(response)).await.map_err(HttpError::from)?;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
-    Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await)
 }
 
 /// Whether a list header (possibly several) has `token`, in any case.
@@ -190,8 +224,6 @@ mod tests {
             ),
             (answer(101, &with(&[("connection", "keep-alive")])), &[], Ok(None)),
             (answer(101, &with(&[("sec-websocket-protocol", "chat")])), &chat, Ok(Some("chat"))),
-            (answer(200, &GOOD), &[], Err(Reason::UpgradeRefused)),
-            (answer(403, &[]), &[], Err(Reason::UpgradeRefused)),
             (answer(101, &without("upgrade")), &[], Err(Reason::AcceptMismatch)),
             (answer(101, &without("connection")), &[], Err(Reason::AcceptMismatch)),
             (answer(101, &without("sec-websocket-accept")), &[], Err(Reason::AcceptMismatch)),
@@ -210,8 +242,28 @@ mod tests {
             (answer(101, &GOOD), &chat, Err(Reason::SubprotocolMismatch)),
         ];
         for (head, offered, expected) in cases {
-            let judged = judge(&head, "KEY", offered).map_err(|error| error.reason());
+            let module = WebSocketModule { subprotocols: offered.to_vec(), ..WebSocketModule::default() };
+            let judged = judge(&head, "KEY", &module).map_err(|error| error.reason());
             assert_eq!(judged.as_ref().map(Option::as_deref).map_err(|r| *r), expected, "{head:?}");
+        }
+    }
+    #[test]
+    fn an_optional_subprotocol_may_be_left_out_but_not_be_another() {
+        let module = WebSocketModule {
+            subprotocols: vec!["chat".into()],
+            subprotocol_required: false,
+            ..WebSocketModule::default()
+        };
+        let good = [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", "KEY")];
+        for (chosen, expected) in [
+            (None, Ok(None)),
+            (Some("chat"), Ok(Some("chat".to_owned()))),
+            (Some("Chat"), Err(Reason::SubprotocolMismatch)),
+        ] {
+            let headers: Vec<_> =
+                good.into_iter().chain(chosen.map(|chosen| ("sec-websocket-protocol", chosen))).collect();
+            let judged = judge(&answer(101, &headers), "KEY", &module).map_err(|error| error.reason());
+            assert_eq!(judged, expected, "{chosen:?}");
         }
     }
 }
