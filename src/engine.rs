@@ -8,7 +8,7 @@ mod fan;
 
 use crate::model::{Failure, Job, Module, ModuleName, Phase, Plan, ProbeReport, Reason, Retry, TrustFacts};
 use crate::probe::guard::Guard;
-use crate::probe::{Loading, ReadyModule, Tokens, key_log_of_environment, warm_up};
+use crate::probe::{Loading, ReadyModule, Resolvers, Tokens, key_log_of_environment, warm_up};
 use budget::Budgets;
 use futures_util::FutureExt;
 use std::{
@@ -88,12 +88,15 @@ impl Engine {
         nothing.successor(plan)
     }
 
-    /// A new engine for this plan, with the permits, retry budgets and bearer tokens of this one and the totals of the modules
-    /// whose names stay. Every file is read again.
+    /// A new engine for this plan, with the permits, retry budgets and bearer tokens of this one, the totals of the modules
+    /// whose names stay and what the resolvers that stay have learned. Every file is read again.
     pub fn successor(&self, plan: &Plan) -> Result<Self, Vec<SetupError>> {
         let guard = Arc::new(Guard::new(&plan.access));
         let mut loading = Loading { key_log: self.loading.key_log.clone(), guard, ..Loading::default() };
         let (mut ready, mut errors) = (BTreeMap::new(), Vec::new());
+        let resolvers =
+            Resolvers::new(plan, &mut loading, &self.loading.resolvers).map_err(|faults| errors.extend(faults));
+        loading.resolvers = Arc::new(resolvers.unwrap_or_default());
         for module in &plan.modules {
             let counts = self.modules.get(&module.name).map(|entry| Arc::clone(&entry.counts)).unwrap_or_default();
             match ReadyModule::new(Arc::clone(module), &mut loading, &self.tokens) {

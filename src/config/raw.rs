@@ -61,6 +61,7 @@ pub(super) struct RawModule {
     pub(super) sni: Option<String>,
     pub(super) verify_name: Option<String>,
     pub(super) credentials_for: Option<Vec<String>>,
+    pub(super) resolver: Option<RawResolver>,
     pub(super) http: Option<RawHttp>,
     pub(super) websocket: Option<RawWebSocket>,
     pub(super) tls: Option<RawTls>,
@@ -309,6 +310,19 @@ pub(super) struct RawOAuth2 {
     pub(super) proxy_connect_header: Option<Later>,
 }
 
+/// The `resolver` block of a module or a job.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawResolver {
+    pub(super) servers: Option<Vec<String>>,
+    pub(super) timeout: Option<String>,
+    pub(super) attempts: Option<i64>,
+    pub(super) ca_file: Option<String>,
+    pub(super) use_hosts_file: Option<bool>,
+    pub(super) cache: Option<bool>,
+    pub(super) serve_stale: Option<String>,
+}
+
 /// One job.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -323,6 +337,7 @@ pub(super) struct RawJob {
     pub(super) hostname: Option<String>,
     pub(super) sni: Option<String>,
     pub(super) verify_name: Option<String>,
+    pub(super) resolver: Option<RawResolver>,
     pub(super) static_configs: Option<Vec<RawStatic>>,
     pub(super) file_sd_configs: Option<Later>,
     pub(super) http_sd_configs: Option<Later>,

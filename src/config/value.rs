@@ -113,14 +113,10 @@ pub(super) fn ip_family(text: &str) -> Result<IpFamily, Wrong> {
 /// Reads `prefer`, `race` or `both`.
 pub(super) fn ip_protocol(text: &str) -> Result<IpProtocol, Wrong> {
     let known = IpProtocol::VARIANTS.iter().copied().find(|known| known.to_string() == text);
-    match known {
-        Some(IpProtocol::Race) => Err(later("`race`")),
-        Some(known) => Ok(known),
-        None => {
-            let remedy = "write prefer (one address) or both (one result per family)";
-            Err(wrong(format!("`{text}` is not a way to use addresses"), remedy))
-        }
-    }
+    known.ok_or_else(|| {
+        let remedy = "write prefer (one address), race (whichever answers first) or both (one result per family)";
+        wrong(format!("`{text}` is not a way to use addresses"), remedy)
+    })
 }
 
 /// Reads a request method.

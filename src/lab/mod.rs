@@ -2,13 +2,14 @@
 //! made at start, and for each what a probe of it should find. `edgeprobe demo` and the tests both use them. Knows
 //! nothing of probes.
 //!
-//! [`Lab`] runs the whole catalogue; [`http`], [`ws`], [`starttls`], [`proxy`], [`raw`] and [`old`] start one server of a kind, for a
-//! test's own case.
+//! [`Lab`] runs the whole catalogue; [`http`], [`ws`], [`starttls`], [`proxy`], [`raw`], [`old`] and [`dns`] start one server
+//! of a kind, for a test's own case.
 
 pub mod ca;
 mod catalogue;
 pub mod cdn;
 mod demo;
+pub mod dns;
 pub mod http;
 mod listener;
 pub mod oauth2;

@@ -2,10 +2,11 @@
 
 use super::Own;
 use crate::model::{
-    Answer, BigHello, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Failure, Finding, HandshakeKind, Hop,
-    Hsts, HttpFacts, HttpModule, Job, Lookup, Module, ModuleName, OcspFacts, OcspStatus, PathFacts, Phase, PhaseTimes,
-    ProbeReport, Prober, ProxyFacts, ProxyOptions, ProxySource, Reason, RevocationFacts, ScanFacts, TlsFacts, TlsGroup,
-    TlsModule, TlsVersion, TokenFacts, TrustFacts, Verdict, WebSocketFacts, WebSocketModule,
+    Answer, BigHello, Certificate, CipherClass, CipherList, Confidence, CrlFacts, Dial, DialOutcome, DnsAnswer,
+    DnsFacts, Failure, Finding, HandshakeKind, Hop, Hsts, HttpFacts, HttpModule, IpFamily, Job, Lookup, Module,
+    ModuleName, OcspFacts, OcspStatus, PathFacts, Phase, PhaseTimes, ProbeReport, Prober, ProxyFacts, ProxyOptions,
+    ProxySource, Reason, RevocationFacts, ScanFacts, TlsFacts, TlsGroup, TlsModule, TlsVersion, TokenFacts, TrustFacts,
+    Verdict, WebSocketFacts, WebSocketModule,
 };
 use std::{
     sync::Arc,
@@ -37,6 +38,31 @@ pub(super) fn https_ok() -> ProbeReport {
     report("https_2xx", http(), vec![first, last])
 }
 
+/// The same by name servers of its own, its addresses raced.
+pub(super) fn resolved_and_raced() -> ProbeReport {
+    let mut report = https_ok();
+    let answer = |family, addresses| DnsAnswer {
+        family: Some(family),
+        server: Some("10.0.0.53:53".into()),
+        code: Some("NOERROR".into()),
+        alias_of: None,
+        addresses,
+        ttl: Some(Duration::from_secs(300)),
+        took: Duration::from_millis(2),
+        age: Duration::from_secs(12),
+        stale: false,
+    };
+    let dial = |address: &str, outcome| Dial { address: address.parse().unwrap(), outcome };
+    let hop = &mut report.hops[0];
+    hop.lookup.as_mut().unwrap().dns =
+        Some(Box::new(DnsFacts { answers: vec![answer(IpFamily::V6, 1), answer(IpFamily::V4, 1)] }));
+    hop.race = vec![
+        dial("[2001:db8::7]:443", DialOutcome::Failed(Reason::Unreachable, "no route".into())),
+        dial("192.0.2.7:443", DialOutcome::Won),
+    ];
+    report
+}
+
 /// A leaf past its last day: the handshake was finished, no request was sent.
 pub(super) fn expired() -> ProbeReport {
     let mut hop = hop("https://expired.example/", &[(Phase::Resolve, 2), (Phase::Connect, 5), (Phase::Tls, 21)]);
@@ -58,6 +84,7 @@ pub(super) fn no_such_name() -> ProbeReport {
         addresses: Vec::new(),
         chosen: None,
         took: Duration::from_millis(3),
+        dns: None,
     });
     hop.peer = None;
     failed(report("https_2xx", http(), vec![hop]), Phase::Resolve, Reason::NameNotFound)
@@ -285,6 +312,7 @@ fn hop(url: &str, times: &[(Phase, u64)]) -> Hop {
             addresses: vec![ip],
             chosen: Some(ip),
             took: Duration::from_millis(2),
+            dns: None,
         }),
         peer: Some((ip, 443).into()),
         ..Hop::default()

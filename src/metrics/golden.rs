@@ -142,6 +142,11 @@ fn scheduled_series_with_totals() {
 }
 
 #[test]
+fn own_name_servers_and_a_race() {
+    assert_probe("resolved_and_raced", &fixtures::resolved_and_raced());
+}
+
+#[test]
 fn three_edges_of_which_one_differs() {
     let good = fixtures::https_ok();
     let mut other = good.clone();

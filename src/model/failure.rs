@@ -55,6 +55,10 @@ pub enum Reason {
     NoAddress,
     /// The resolver failed or could not be asked.
     ResolverFailed,
+    /// The name server refused to answer.
+    ResolverRefused,
+    /// No name server answered in the time it has.
+    ResolverTimeout,
     /// The peer refused the TCP connection.
     Refused,
     /// No route to the peer, or the network said so.
@@ -183,7 +187,12 @@ impl Reason {
     pub fn phase(self) -> Option<Phase> {
         match self {
             Self::TokenRefused | Self::TokenUnavailable => Some(Phase::Token),
-            Self::InvalidTarget | Self::NameNotFound | Self::NoAddress | Self::ResolverFailed => Some(Phase::Resolve),
+            Self::InvalidTarget
+            | Self::NameNotFound
+            | Self::NoAddress
+            | Self::ResolverFailed
+            | Self::ResolverRefused
+            | Self::ResolverTimeout => Some(Phase::Resolve),
             Self::Refused | Self::Unreachable | Self::AddressDenied | Self::LocalLimit => Some(Phase::Connect),
             Self::ProxyUnreachable | Self::ProxyRefused | Self::ProxyAuthRequired => Some(Phase::Proxy),
             Self::CertExpired
@@ -239,6 +248,7 @@ impl Reason {
             self,
             Self::TokenUnavailable
                 | Self::ResolverFailed
+                | Self::ResolverTimeout
                 | Self::Refused
                 | Self::Unreachable
                 | Self::LocalLimit

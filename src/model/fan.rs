@@ -1,6 +1,6 @@
 //! One target over several addresses: which ones, what came of each, and what that makes of the whole.
 
-use super::{ConnectTo, IpFamily, ProbeReport};
+use super::{ConnectTo, ProbeReport};
 use std::{collections::BTreeSet, sync::Arc};
 use strum::{IntoStaticStr, VariantArray};
 
@@ -94,16 +94,6 @@ impl SuccessWhen {
             Self::All => edges > 0 && failing == 0,
             Self::Any => good > 0,
             Self::Quorum => good > edges / 2,
-        }
-    }
-}
-
-impl IpFamily {
-    /// As the label `ip_family` has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::V4 => "ip4",
-            Self::V6 => "ip6",
         }
     }
 }

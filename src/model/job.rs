@@ -1,6 +1,6 @@
 //! One probe to run, and the series that the scheduler runs again and again.
 
-use super::{FanOut, IpFamily, ModuleName, Reason, Site, TargetRule, mask_credentials};
+use super::{FanOut, IpFamily, ModuleName, Reason, ResolverSettings, Site, TargetRule, mask_credentials};
 use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 /// Label names that a job's own labels must not use, because the exporter's metrics do.
@@ -9,7 +9,7 @@ pub const RESERVED_LABELS: &[&str] = &[
     "instance",
     "module",
     "edge",
-    "ip_family",
+    "family",
     "phase",
     "reason",
     "check",
@@ -34,6 +34,7 @@ pub const RESERVED_LABELS: &[&str] = &[
     "header",
     "le",
     "quantile",
+    "ip_family",
 ];
 
 /// One probe: which module, which target. `/probe`, the scheduler and the command line all make one of these.
@@ -51,6 +52,8 @@ pub struct Job {
     pub address: Option<IpAddr>,
     /// Only addresses of this family; those the module prefers if `None`.
     pub family: Option<IpFamily>,
+    /// How names are turned into addresses, in place of what the module says.
+    pub resolver: Option<Arc<ResolverSettings>>,
     /// When to try again.
     pub retry: Retry,
 }
@@ -65,6 +68,7 @@ impl Job {
             within: None,
             address: None,
             family: None,
+            resolver: None,
             retry: Retry::NONE,
         }
     }
@@ -90,6 +94,7 @@ impl fmt::Debug for Job {
             .field("within", &self.within)
             .field("address", &self.address)
             .field("family", &self.family)
+            .field("resolver", &self.resolver)
             .field("retry", &self.retry)
             .finish()
     }

@@ -16,6 +16,7 @@ mod phase;
 mod plan;
 mod proxy;
 mod report;
+mod resolver;
 mod revocation;
 mod scan;
 mod secret;
@@ -43,9 +44,10 @@ pub use phase::{Phase, PhaseTimes};
 pub use plan::Plan;
 pub use proxy::{ProxyFacts, ProxyKind, ProxyOptions, ProxySource, ProxyUrl, authority};
 pub use report::{
-    Certificate, CheckResult, HandshakeKind, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport, SECURITY_HEADERS,
-    TlsFacts, Verdict, WebSocketFacts,
+    Certificate, CheckResult, Dial, DialOutcome, HandshakeKind, Hop, Hsts, HttpFacts, Lookup, PathFacts, ProbeReport,
+    SECURITY_HEADERS, TlsFacts, Verdict, WebSocketFacts,
 };
+pub use resolver::{DnsAnswer, DnsFacts, DnsTransport, NameServer, ResolverSettings};
 pub use revocation::{CrlFacts, OcspFacts, OcspStatus, Online, RevocationFacts, RevocationPolicy};
 pub use scan::{
     Answer, BigHello, CipherClass, CipherList, Confidence, Finding, ScanFacts, ScanItem, ScanProfile, TlsGroup,

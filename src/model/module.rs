@@ -1,9 +1,11 @@
 //! How to probe: a module, validated and ready to be read.
 
-use super::{OAuth2, ProxyOptions, RevocationPolicy, Secret, Site, TlsScanModule, Trusted, WebSocketModule};
+use super::{
+    OAuth2, ProxyOptions, ResolverSettings, RevocationPolicy, Secret, Site, TlsScanModule, Trusted, WebSocketModule,
+};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderName, HeaderValue, Method, header::HOST};
-use std::{borrow::Borrow, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Borrow, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use strum::{IntoStaticStr, VariantArray};
 
 /// A module's name: the `module` parameter and label.
@@ -49,6 +51,8 @@ pub struct Module {
     pub proxy: Option<ProxyOptions>,
     /// To whom its secrets may be sent; whoever is the target if `None`.
     pub credentials_for: Option<Vec<Trusted>>,
+    /// How names are turned into addresses.
+    pub resolver: Arc<ResolverSettings>,
     /// What to do.
     pub prober: Prober,
     /// The module as YAML, defaults filled in, secrets masked: for pages and debug reports.
@@ -65,6 +69,7 @@ impl Module {
             credentials_for: None,
             ip_protocol: IpProtocol::default(),
             proxy: None,
+            resolver: Arc::default(),
             prober,
             yaml: yaml.into(),
         }
@@ -165,13 +170,27 @@ impl Prober {
     }
 }
 
-/// An address family.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// An address family, spelled as `preferred_ip_protocol` spells it.
+#[derive(Clone, Copy, Debug, Eq, Hash, IntoStaticStr, PartialEq)]
 pub enum IpFamily {
     /// IPv4.
+    #[strum(serialize = "ip4")]
     V4,
     /// IPv6.
+    #[strum(serialize = "ip6")]
     V6,
+}
+
+impl IpFamily {
+    /// As the label `ip_family` has it.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// The family of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
 }
 
 /// How many of a name's addresses are dialled, and how.

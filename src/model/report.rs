@@ -3,7 +3,8 @@
 //! Facts are stored as soon as they are known and stay whatever fails later.
 
 use super::{
-    Failure, Job, Module, PhaseTimes, ProxyFacts, Reason, RevocationFacts, ScanFacts, Site, TlsVersion, TokenFacts,
+    DnsFacts, Failure, Job, Module, PhaseTimes, ProxyFacts, Reason, RevocationFacts, ScanFacts, Site, TlsVersion,
+    TokenFacts,
 };
 use std::{
     fmt,
@@ -118,6 +119,8 @@ pub struct Hop {
     /// The address that was dialled (also when nobody answered there), or that the proxy was asked for; `None` where the
     /// proxy was asked for a name.
     pub peer: Option<SocketAddr>,
+    /// Every address that was dialled, in order, where several were tried for one connection.
+    pub race: Vec<Dial>,
     /// The proxy on the way; `None` when the target was reached directly.
     pub proxy: Option<Box<ProxyFacts>>,
     /// The handshake.
@@ -130,8 +133,28 @@ pub struct Hop {
     pub scan: Option<Box<ScanFacts>>,
 }
 
+/// One of several attempts to connect.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dial {
+    /// Whom it was for.
+    pub address: SocketAddr,
+    /// How it ended.
+    pub outcome: DialOutcome,
+}
+
+/// How an attempt to connect ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DialOutcome {
+    /// It was the first to connect.
+    Won,
+    /// It failed, for this reason and with these words.
+    Failed(Reason, String),
+    /// It was given up when another one had won or the time was over.
+    GivenUp,
+}
+
 /// What the resolver said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Lookup {
     /// The name or address literal that was looked up.
     pub host: String,
@@ -141,6 +164,8 @@ pub struct Lookup {
     pub chosen: Option<IpAddr>,
     /// How long it took.
     pub took: Duration,
+    /// What was asked and answered, where more is known than the addresses.
+    pub dns: Option<Box<DnsFacts>>,
 }
 
 /// What a TLS handshake showed, whether or not it was believed.

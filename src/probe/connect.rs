@@ -1,12 +1,17 @@
-//! One address to one open socket: a single attempt, as blackbox makes, so that one address is measured.
+//! Addresses to one open socket: a single attempt, as blackbox makes, so that one address is measured; or a race of several
+//! (RFC 8305), whose losers are closed.
 
 use super::{
     run::StageError,
     wire::{Wire, reason_of_io},
 };
-use crate::model::Reason;
-use std::{io, net::SocketAddr};
-use tokio::net::TcpStream;
+use crate::model::{Dial, DialOutcome, Reason};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{net::TcpStream, time::sleep};
+
+/// How long an attempt has before the next one begins beside it: RFC 8305 section 5, "Connection Attempt Delay".
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The connection did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +28,39 @@ pub(super) async fn connect(address: SocketAddr) -> Result<Wire, ConnectError> {
     // Delayed small writes would be timed as the peer's slowness. Failure to set it only makes the times worse.
     let _ = stream.set_nodelay(true);
     Ok(Box::new(stream))
+}
+
+/// Connects to the first of `candidates` (at least one) that answers. Each begins a little after the one before, at once
+/// when that has failed. The attempts are noted in `dials` as they go. When all fail, the error is the first one's.
+pub(super) async fn race(candidates: &[SocketAddr], dials: &mut Vec<Dial>) -> Result<(SocketAddr, Wire), ConnectError> {
+    let (mut waiting, mut running) = (candidates.iter().copied(), FuturesUnordered::new());
+    let mut failures: Vec<(SocketAddr, ConnectError)> = Vec::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            dials.push(Dial { address, outcome: DialOutcome::GivenUp });
+            running.push(async move { (address, connect(address).await) });
+        }
+        let ended = tokio::select! {
+            Some(ended) = running.next() => ended,
+            () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => continue,
+        };
+        let (address, outcome) = ended;
+        let dial = dials.iter_mut().find(|dial| dial.address == address).expect("it was noted when it began");
+        match outcome {
+            Ok(wire) => {
+                dial.outcome = DialOutcome::Won;
+                return Ok((address, wire));
+            }
+            Err(error) => {
+                dial.outcome = DialOutcome::Failed(error.reason(), error.source.to_string());
+                failures.push((address, error));
+            }
+        }
+        if running.is_empty() && waiting.len() == 0 {
+            let first = failures.iter().position(|(address, _)| *address == candidates[0]).unwrap_or_default();
+            return Err(failures.swap_remove(first).1);
+        }
+    }
 }
 
 impl StageError for ConnectError {

@@ -5,14 +5,14 @@
 
 use super::{
     ReadyModule,
-    connect::connect,
+    connect::{connect, race},
     proxy::{Errand, Proxies},
-    resolve::resolve,
+    resolve::Wanted,
     route::Route,
     run::{Run, failure},
     wire::Wire,
 };
-use crate::model::{Failure, Host, IpPreference, Lookup, Phase, Reason};
+use crate::model::{Failure, Host, IpPreference, IpProtocol, Lookup, Phase, Reason};
 use futures_util::FutureExt;
 use std::{
     error::Error,
@@ -23,15 +23,15 @@ use std::{
 /// Where a route leads: can be gone as often as needed.
 #[derive(Clone, Debug)]
 pub(super) enum Way {
-    /// To this address.
-    Direct(SocketAddr),
+    /// To one of these addresses, of which there is at least one; to only one once it has been gone.
+    Direct(Vec<SocketAddr>),
     /// Through a proxy.
     Proxied(Box<Errand>),
 }
 
 /// Works out where `route` leads; looks its name up unless an earlier hop to the same site has done so, or a proxy will do
 /// it.
-pub(super) async fn find(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<Way, Failure> {
+pub(super) async fn find(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<Way, Failure> {
     let Some(proxy) = ready.proxies.as_ref().and_then(|proxies: &Proxies| proxies.of(&route.target)) else {
         return look_up(run, ready, route).await.map(Way::Direct);
     };
@@ -42,7 +42,7 @@ pub(super) async fn find(run: &mut Run, ready: &ReadyModule, route: &mut Route) 
     }
     // Noted first, so that a failed lookup does not look like one on the direct way.
     run.hop().proxy = Some(Box::new(proxy.errand(route, None, run.deadline()).facts()));
-    let address = if proxy.wants_address() { Some(look_up(run, ready, route).await?) } else { None };
+    let address = if proxy.wants_address() { look_up(run, ready, route).await?.into_iter().next() } else { None };
     let errand = proxy.errand(route, address, run.deadline());
     run.hop().peer = errand.address();
     Ok(Way::Proxied(Box::new(errand)))
@@ -50,18 +50,37 @@ pub(super) async fn find(run: &mut Run, ready: &ReadyModule, route: &mut Route) 
 
 impl Way {
     /// Connects, as the stages that it takes.
-    pub(super) async fn open(&self, run: &mut Run) -> Result<Wire, Failure> {
+    pub(super) async fn open(&mut self, run: &mut Run) -> Result<Wire, Failure> {
         match self {
-            Self::Direct(address) => run.phase(Phase::Connect, connect(*address)).await,
+            Self::Direct(candidates) => match candidates[..] {
+                [address] => run.phase(Phase::Connect, connect(address)).await,
+                _ => open_one(run, candidates).await,
+            },
             // Boxed, so that the direct way does not hold room for it.
             Self::Proxied(errand) => errand.open(run).boxed().await,
+        }
+    }
+
+    /// Decides which address is dialled, where that is open, by dialling once.
+    pub(super) async fn settle(&mut self, run: &mut Run) -> Result<(), Failure> {
+        if matches!(self, Self::Direct(candidates) if candidates.len() > 1) {
+            drop(self.open(run).await?);
+        }
+        Ok(())
+    }
+
+    /// The address that is dialled, once that is decided.
+    pub(super) fn settled(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Direct(candidates) => candidates.first().copied().filter(|_| candidates.len() == 1),
+            Self::Proxied(_) => None,
         }
     }
 
     /// Connects once more, within a stage of the caller.
     pub(super) async fn open_again(&self) -> Result<Wire, Box<dyn Error + Send + Sync>> {
         match self {
-            Self::Direct(address) => Ok(connect(*address).await?),
+            Self::Direct(candidates) => Ok(connect(candidates[0]).await?),
             Self::Proxied(errand) => Ok(errand.open_again().boxed().await?),
         }
     }
@@ -78,7 +97,7 @@ impl Way {
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Direct(address) => address.fmt(f),
+            Self::Direct(candidates) => candidates[0].fmt(f),
             Self::Proxied(errand) => errand.fmt(f),
         }
     }
@@ -100,38 +119,65 @@ fn admit(run: &mut Run, ready: &ReadyModule, route: &Route, address: Option<IpAd
     }
 }
 
-/// The address that `route` leads to.
-async fn look_up(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<SocketAddr, Failure> {
-    let mut address = match route.known_address {
-        Some(address) => address,
-        None => ask(run, route, preference(run, ready)).await?,
-    };
-    route.known_address = Some(address);
-    address.set_port(route.port);
-    admit(run, ready, route, Some(address.ip()))?;
+/// Connects to the one of several addresses that answers first.
+async fn open_one(run: &mut Run, candidates: &mut Vec<SocketAddr>) -> Result<Wire, Failure> {
+    let mut dials = Vec::new();
+    let outcome = run.phase(Phase::Connect, race(candidates, &mut dials)).await;
+    run.hop().race = dials;
+    let (address, wire) = outcome?;
+    *candidates = vec![address];
     run.hop().peer = Some(address);
-    Ok(address)
+    if let Some(lookup) = &mut run.hop().lookup {
+        lookup.chosen = Some(address.ip());
+    }
+    Ok(wire)
+}
+
+/// The addresses that `route` may lead to, at least one; what must not be dialled is not among them.
+async fn look_up(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<Vec<SocketAddr>, Failure> {
+    let mut candidates = match route.known_address {
+        Some(address) => vec![address],
+        None => ask(run, ready, route, wanted(run, ready)).await?,
+    };
+    for address in &mut candidates {
+        address.set_port(route.port);
+    }
+    let mut denied = None;
+    candidates.retain(|address| match admit(run, ready, route, Some(address.ip())) {
+        Ok(()) => true,
+        Err(failure) => {
+            denied.get_or_insert(failure);
+            false
+        }
+    });
+    if let ([], Some(denied)) = (&candidates[..], denied) {
+        return Err(denied);
+    }
+    run.hop().peer = candidates.first().copied();
+    Ok(candidates)
 }
 
 /// Every address that `route` leads to, of both families.
-pub(super) async fn addresses(run: &mut Run, route: &Route) -> Result<Lookup, Failure> {
-    ask(run, route, IpPreference::default()).await?;
+pub(super) async fn addresses(run: &mut Run, ready: &ReadyModule, route: &Route) -> Result<Lookup, Failure> {
+    let wanted = Wanted { preference: IpPreference::default(), protocol: IpProtocol::Prefer };
+    ask(run, ready, route, wanted).await?;
     Ok(run.hop().lookup.take().expect("a lookup that succeeded was noted"))
 }
 
 /// Which addresses are wanted: the job's family, else what the module prefers.
-fn preference(run: &Run, ready: &ReadyModule) -> IpPreference {
+fn wanted(run: &Run, ready: &ReadyModule) -> Wanted {
     let only = |preferred| IpPreference { preferred, fallback: false };
-    run.job().family.map_or_else(|| ready.module.prober.ip(), only)
+    let preference = run.job().family.map_or_else(|| ready.module.prober.ip(), only);
+    Wanted { preference, protocol: ready.module.ip_protocol }
 }
 
-async fn ask(run: &mut Run, route: &Route, preference: IpPreference) -> Result<SocketAddr, Failure> {
-    let resolved = run.phase(Phase::Resolve, resolve(&route.dial, preference)).await;
-    let took = run.hop().times.get(Phase::Resolve).unwrap_or_default();
-    let (addresses, chosen) = match &resolved {
-        Ok(resolved) => (resolved.addresses.clone(), Some(resolved.chosen.ip())),
-        Err(_) => (Vec::new(), None),
-    };
-    run.hop().lookup = Some(Lookup { host: route.dial.to_string(), addresses, chosen, took });
-    Ok(resolved?.chosen)
+async fn ask(run: &mut Run, ready: &ReadyModule, route: &Route, wanted: Wanted) -> Result<Vec<SocketAddr>, Failure> {
+    let mut lookup = Lookup { host: route.dial.to_string(), ..Lookup::default() };
+    let deadline = run.deadline();
+    let resolver = ready.resolver(run.job());
+    let asking = resolver.resolve(&route.dial, wanted, (deadline, &mut lookup));
+    let outcome = run.phase(Phase::Resolve, asking).await;
+    lookup.took = run.hop().times.get(Phase::Resolve).unwrap_or_default();
+    run.hop().lookup = Some(lookup);
+    outcome
 }

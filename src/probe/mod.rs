@@ -22,6 +22,7 @@ mod wire;
 mod ws;
 
 pub(crate) use oauth2::Tokens;
+pub(crate) use resolve::Resolvers;
 pub use tls::Fingerprint;
 pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
 
@@ -31,6 +32,7 @@ use crate::model::{
 use guard::Guard;
 use oauth2::TokenSource;
 use proxy::Proxies;
+use resolve::Resolver;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 use tls::{TlsSetup, TlsSetupError};
 
@@ -60,6 +62,7 @@ pub(crate) struct ReadyModule {
     proxies: Option<Proxies>,
     token: Option<TokenSource>,
     guard: Arc<Guard>,
+    resolvers: Arc<Resolvers>,
 }
 
 impl ReadyModule {
@@ -92,7 +95,8 @@ impl ReadyModule {
         let proxies = proxies.map_err(|faults| errors.extend(faults.into_iter().map(|f| error(&f.key, f.problem))));
         match (tls, proxies) {
             (Some(tls), Ok(proxies)) if errors.is_empty() => {
-                Ok(Self { module, tls, proxies, token, guard: Arc::clone(&loading.guard) })
+                let (guard, resolvers) = (Arc::clone(&loading.guard), Arc::clone(&loading.resolvers));
+                Ok(Self { module, tls, proxies, token, guard, resolvers })
             }
             _ => Err(errors),
         }
@@ -106,6 +110,11 @@ impl ReadyModule {
     /// The module.
     pub(crate) fn module(&self) -> &Arc<Module> {
         &self.module
+    }
+
+    /// How the job's names are turned into addresses.
+    fn resolver(&self, job: &Job) -> Arc<Resolver> {
+        Arc::clone(self.resolvers.with(job.resolver.as_ref().unwrap_or(&self.module.resolver)))
     }
 
     /// Whom a probe of `job` connects to first; `None` when its target cannot be read.

@@ -61,7 +61,7 @@ pub(super) async fn addresses(ready: &ReadyModule, job: &Job, timeout: Duration)
         Ok(target) => {
             let route = Route::first(target, &Names::of(job, &ready.module));
             begin(&mut run, &route, "");
-            dial::addresses(&mut run, &route).await
+            dial::addresses(&mut run, ready, &route).await
         }
         Err(error) => Err(Failure::new(Phase::Resolve, Reason::InvalidTarget, error.to_string())),
     };
@@ -115,8 +115,9 @@ impl Connection {
 
 /// Resolves, connects and, for an encrypted scheme, shakes hands, after STARTTLS where the module says so.
 async fn open(run: &mut Run, ready: &ReadyModule, route: &mut Route) -> Result<Connection, Failure> {
-    let way = dial::find(run, ready, route).await?;
+    let mut way = dial::find(run, ready, route).await?;
     let mut wire = way.open(run).await?;
+    route.known_address = way.settled().or(route.known_address);
     if !route.target.scheme().is_tls() {
         return Ok(Connection { wire, tls: None, forwarder: way.forwarder() });
     }
@@ -304,11 +305,12 @@ fn expires_soon(run: &mut Run, module: &TlsModule) -> Result<(), Failure> {
 // === tls_scan ===
 
 /// Resolves and connects as any probe; then the scan makes its further connections itself, all timed as TLS.
-async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, mut route: Route) -> Result<(), Failure> {
+async fn scan(run: &mut Run, ready: &ReadyModule, module: &TlsScanModule, route: Route) -> Result<(), Failure> {
     begin(run, &route, "");
     let sni = route.tls.sni.as_deref().map(scan::sni).transpose().map_err(|_| unusable_name(&route))?.flatten();
     let server_name = route.tls.verify.clone();
-    let way = dial::find(run, ready, &mut route).await?;
+    let mut way = dial::find(run, ready, &route).await?;
+    way.settle(run).await?;
     let turn = at_most(run.remaining(), scan::turn(&way.to_string())).await;
     let _turn = turn.ok_or_else(|| {
         let words = format!("another scan of {way} was under way until the deadline");

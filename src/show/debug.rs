@@ -2,7 +2,7 @@
 //!
 //! The log lines are not recorded while probing; they are told from the report's facts, at the times it kept.
 
-use super::{chain, curl, names, remedy, rfc3339, scan, text::is_hidden, unix_seconds};
+use super::{chain, curl, names, remedy, resolver, rfc3339, scan, text::is_hidden, unix_seconds};
 use crate::model::{
     Answer, CertificateChange, Hop, HttpFacts, Phase, ProbeReport, ProxyFacts, ScanFacts, TlsFacts, TokenFacts,
     WebSocketFacts,
@@ -232,8 +232,14 @@ fn tell_path(story: &mut Story, hop: &Hop) {
                 .with("addresses", addresses.join(","))
                 .with("duration_seconds", lookup.took.as_secs_f64())
         });
+        for answer in lookup.dns.iter().flat_map(|dns| &dns.answers) {
+            story.say(Level::INFO, "Resolver answer", |line| line.with("detail", resolver::answer(answer)));
+        }
     } else {
         story.pass(hop, Phase::Resolve);
+    }
+    for dial in &hop.race {
+        story.say(Level::INFO, "Dialled", |line| line.with("detail", resolver::dial(dial)));
     }
     if let Some(proxy) = &hop.proxy {
         story.pass(hop, Phase::Proxy);

@@ -47,6 +47,7 @@ pub(super) fn hop() -> Hop {
             addresses: vec!["192.0.2.7".parse().unwrap()],
             chosen: Some("192.0.2.7".parse().unwrap()),
             took: Duration::from_millis(10),
+            dns: None,
         }),
         peer: Some("192.0.2.7:443".parse().unwrap()),
         tls: Some(tls()),

@@ -1,6 +1,8 @@
 //! A report as a page of text: verdict, each hop with its times and names, the chain, what is wrong and what to do.
 
-use super::{chain, curl, names, proxy, remedy, scan, text::millis, text::visible, unix_seconds, utc, verdict_line};
+use super::{
+    chain, curl, names, proxy, remedy, resolver, scan, text::millis, text::visible, unix_seconds, utc, verdict_line,
+};
 use crate::model::{
     Failure, HandshakeKind, Hop, HttpFacts, Phase, PhaseTimes, ProbeReport, ScanFacts, TlsFacts, TokenFacts,
     WebSocketFacts,
@@ -94,6 +96,12 @@ fn identities(out: &mut Lines, report: &ProbeReport, hop: &Hop) {
     let others = hop.lookup.as_ref().map_or(0, |lookup| lookup.addresses.len().saturating_sub(1));
     let more = if others > 0 { format!(" (one of {} addresses)", others + 1) } else { String::new() };
     out.field("address", &format!("{address}{more}"));
+    for answer in hop.lookup.iter().filter_map(|lookup| lookup.dns.as_ref()).flat_map(|dns| &dns.answers) {
+        out.field("resolver", &resolver::answer(answer));
+    }
+    for dial in &hop.race {
+        out.field("dialled", &resolver::dial(dial));
+    }
     for (name, words) in hop.proxy.as_deref().map(proxy::fields).unwrap_or_default() {
         out.field(name, &words);
     }

@@ -2,8 +2,8 @@
 
 use super::{chain, curl, names, proxy, remedy, scan, unix_seconds};
 use crate::model::{
-    Certificate, ChainNotes, Failure, Hop, HttpFacts, OcspFacts, PhaseTimes, ProbeReport, RevocationFacts, Site,
-    TlsFacts, TokenFacts, Verdict, WebSocketFacts,
+    Certificate, ChainNotes, Dial, DialOutcome, DnsAnswer, Failure, Hop, HttpFacts, IpFamily, OcspFacts, PhaseTimes,
+    ProbeReport, RevocationFacts, Site, TlsFacts, TokenFacts, Verdict, WebSocketFacts,
 };
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -61,7 +61,9 @@ fn hop(hop: &Hop) -> Value {
             "addresses": lookup.addresses,
             "chosen": lookup.chosen,
             "duration_seconds": seconds(lookup.took),
+            "answers": lookup.dns.as_ref().map(|dns| dns.answers.iter().map(dns_answer).collect::<Vec<_>>()),
         })),
+        "dialled": hop.race.iter().map(dial).collect::<Vec<_>>(),
         "peer": hop.peer,
         "proxy": hop.proxy.as_deref().map(|facts| proxy::json(facts, tls)),
         "tls": hop.tls.as_ref().map(tls),
@@ -78,6 +80,29 @@ fn token(token: &TokenFacts) -> Value {
         "status": token.status,
         "expires": token.expires.map(unix_seconds),
     })
+}
+
+fn dns_answer(answer: &DnsAnswer) -> Value {
+    json!({
+        "family": answer.family.map(IpFamily::as_str),
+        "server": answer.server.as_deref(),
+        "code": answer.code.as_deref(),
+        "alias_of": answer.alias_of.as_deref(),
+        "addresses": answer.addresses,
+        "ttl_seconds": answer.ttl.map(seconds),
+        "duration_seconds": seconds(answer.took),
+        "age_seconds": seconds(answer.age),
+        "stale": answer.stale,
+    })
+}
+
+fn dial(dial: &Dial) -> Value {
+    let (outcome, reason) = match &dial.outcome {
+        DialOutcome::Won => ("won", None),
+        DialOutcome::Failed(reason, _) => ("failed", Some(reason.as_str())),
+        DialOutcome::GivenUp => ("given up", None),
+    };
+    json!({"address": dial.address, "outcome": outcome, "reason": reason})
 }
 
 fn tls(tls: &TlsFacts) -> Value {

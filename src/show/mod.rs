@@ -12,6 +12,7 @@ mod json;
 mod names;
 mod proxy;
 mod remedy;
+mod resolver;
 mod scan;
 mod text;
 mod time;

@@ -109,7 +109,15 @@ fn plain_remedy(reason: Reason) -> &'static str {
         Reason::NoAddress => {
             "allow the other address family (ip_protocol_fallback), or give the name an A or AAAA record"
         }
-        Reason::ResolverFailed => "check this machine's DNS servers (/etc/resolv.conf) and the way to them",
+        Reason::ResolverFailed => {
+            "check the DNS servers (the module's or job's resolver.servers, else /etc/resolv.conf) and the way to them"
+        }
+        Reason::ResolverRefused => {
+            "allow this machine to ask the name server (its access list), or ask another one that serves the name"
+        }
+        Reason::ResolverTimeout => {
+            "check that the name servers run and that UDP and TCP reach them; else raise resolver.timeout and the module's"
+        }
         Reason::Refused => "check that the server runs and listens on this address and port",
         Reason::Unreachable => "check the route, the address family and the firewalls between here and the address",
         Reason::AddressDenied => "allow the address in the exporter's own rules, or probe another one",

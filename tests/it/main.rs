@@ -13,6 +13,8 @@ mod access;
 mod architecture;
 /// The command line: exit codes and what is printed.
 mod cli;
+/// Name servers, good and bad; what is remembered; whose address wins.
+mod dns;
 /// One name, several edges: series of their own, and what they make together.
 mod edges;
 /// Peers that stall, flood, lie or break off, and what a probe of them may cost.

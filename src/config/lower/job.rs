@@ -4,10 +4,10 @@ use super::super::error::{At, Findings, Wrong, nearest, wrong};
 use super::super::raw::{RawJob, RawRetry, RawStatic};
 use super::super::{show, value};
 use super::site::{PARAMETERS, set, site};
-use super::{Outline, duration_or, each, later, no_duplicates};
+use super::{Outline, duration_or, each, later, no_duplicates, resolver};
 use crate::model::{
-    ConnectTo, FanOut, IpProtocol, Job, MAX_EDGES, ModuleName, Over, ProberKind, RESERVED_LABELS, Reason, Retry,
-    Series, SeriesKey, Site, SuccessWhen, Target,
+    ConnectTo, FanOut, IpProtocol, Job, MAX_EDGES, ModuleName, Over, ProberKind, RESERVED_LABELS, Reason,
+    ResolverSettings, Retry, Series, SeriesKey, Site, SuccessWhen, Target,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -61,6 +61,7 @@ struct Plan<'a> {
     interval: Duration,
     retry: Retry,
     site: Site,
+    resolver: Option<Arc<ResolverSettings>>,
     fan: Option<FanOut>,
     success_when: SuccessWhen,
     statics: &'a [RawStatic],
@@ -94,6 +95,8 @@ fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
     let keys =
         [("hostname", raw.hostname.as_ref()), ("sni", raw.sni.as_ref()), ("verify_name", raw.verify_name.as_ref())];
     let site = site(&keys, at, jobs.findings);
+    let resolver = raw.resolver.as_ref();
+    let resolver = resolver.map(|raw| Arc::new(resolver::settings(Some(raw), &at.key("resolver"), jobs.findings)));
     check_modules(raw, at, interval, jobs);
     check_has_targets(raw, at, jobs.findings);
     Plan {
@@ -102,6 +105,7 @@ fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
         interval: interval.unwrap_or_default(),
         retry,
         site,
+        resolver,
         success_when: raw.success_when.as_deref().and_then(SuccessWhen::named).unwrap_or_default(),
         fan,
         statics: raw.static_configs.as_deref().unwrap_or_default(),
@@ -304,7 +308,12 @@ impl Plan<'_> {
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let key = own.into_iter().chain(aim.block.labels.iter().cloned()).collect();
         let site = aim.block.site.or(&self.site);
-        let job = Job { site, retry: self.retry.clone(), ..Job::new(ModuleName::new(module), aim.target) };
+        let job = Job {
+            site,
+            resolver: self.resolver.clone(),
+            retry: self.retry.clone(),
+            ..Job::new(ModuleName::new(module), aim.target)
+        };
         Series { key: SeriesKey(key), job, interval: self.interval, fan }
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod job;
 mod oauth2;
 mod proxy;
+mod resolver;
 mod revocation;
 mod site;
 mod tls;
@@ -69,6 +70,7 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
         ("verify_name", raw.verify_name.as_ref()),
     ];
     let site = site::site(&keys, &at, findings);
+    let resolver = Arc::new(resolver::settings(raw.resolver.as_ref(), &at.key("resolver"), findings));
     let credentials_for = access::credentials_for(raw.credentials_for.as_ref(), &at, findings);
     let module = prober.map(|prober| Module {
         timeout,
@@ -76,6 +78,7 @@ fn module(name: &str, raw: &mut RawModule, findings: &mut Findings) -> (Outline,
         ip_protocol,
         proxy,
         credentials_for,
+        resolver,
         ..Module::new(ModuleName::new(name), prober, show::yaml(raw))
     });
     if let Some(module) = &module {

@@ -2,7 +2,7 @@
 
 use super::{Metric, Read::Probe};
 use crate::metrics::Samples;
-use crate::model::Failure;
+use crate::model::{DnsAnswer, DnsFacts, Failure, ProbeReport};
 use std::net::IpAddr;
 
 pub(super) const VERDICT: &[Metric] = &[
@@ -78,6 +78,46 @@ pub(super) const RESOLVE: &[Metric] = &[
     )
     .absent(NO_LOOKUP),
     Metric::gauge(
+        "probe_dns_family_lookup_time_seconds",
+        "How long the name servers took for the addresses of one family",
+        Probe(|report, out| by_family(report, out, |answer| Some(answer.took.as_secs_f64()))),
+    )
+    .labels(&["family"])
+    .note("An answer that was remembered has the time it took when it was asked for")
+    .absent(NO_SERVERS),
+    Metric::gauge(
+        "probe_dns_answer_ttl_seconds",
+        "For how long the name servers' answer says that it is good",
+        Probe(|report, out| by_family(report, out, |answer| answer.ttl.map(|ttl| ttl.as_secs_f64()))),
+    )
+    .labels(&["family"])
+    .absent(NO_SERVERS),
+    Metric::gauge(
+        "probe_dns_answer_age_seconds",
+        "How long ago the answer in use was learned, 0 when it was asked for",
+        Probe(|report, out| out.put_known(dns(report).map(DnsFacts::age))),
+    )
+    .absent(NO_SERVERS),
+    Metric::gauge(
+        "probe_dns_answer_stale",
+        "Whether an answer past its time was used because no new one could be had",
+        Probe(|report, out| out.put_known(dns(report).map(DnsFacts::is_stale))),
+    )
+    .absent(NO_SERVERS),
+    Metric::gauge(
+        "probe_dns_addresses",
+        "How many addresses the name has",
+        Probe(|report, out| out.put_known(report.lookup().map(|lookup| lookup.addresses.len() as u64))),
+    )
+    .note("256 at most")
+    .absent(NO_LOOKUP),
+    Metric::gauge(
+        "probe_connect_attempts",
+        "How many addresses were dialled until one answered",
+        Probe(|report, out| out.put_known(raced(report))),
+    )
+    .absent("ip_protocol is not race, or there was one address"),
+    Metric::gauge(
         "probe_ip_protocol",
         "Specifies whether probe ip protocol is IP4 or IP6",
         Probe(|report, out| out.put_known(report.lookup().map(|lookup| ip_protocol(lookup.chosen)))),
@@ -92,6 +132,25 @@ pub(super) const RESOLVE: &[Metric] = &[
     .note("FNV-1a, 32 bits, over its 4 or 16 bytes; 0 when no address was found")
     .absent(NO_LOOKUP),
 ];
+
+const NO_SERVERS: &str = "no name servers of the module or job were asked";
+
+fn dns(report: &ProbeReport) -> Option<&DnsFacts> {
+    report.lookup().and_then(|lookup| lookup.dns.as_deref())
+}
+
+fn by_family(report: &ProbeReport, out: &mut Samples, read: fn(&DnsAnswer) -> Option<f64>) {
+    for answer in dns(report).iter().flat_map(|dns| &dns.answers) {
+        if let (Some(family), Some(value)) = (answer.family, read(answer)) {
+            out.put_with(&[family.as_str()], value);
+        }
+    }
+}
+
+fn raced(report: &ProbeReport) -> Option<u64> {
+    let dials = report.hops.first().map_or(0, |hop| hop.race.len());
+    (dials > 0).then_some(dials as u64)
+}
 
 const NO_LOOKUP: &str = "nothing was looked up, as when the target cannot be read, or its name was left to a proxy";
 

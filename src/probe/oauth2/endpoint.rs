@@ -12,7 +12,7 @@ use crate::probe::{
         body::{BodyFault, BodyReader},
         request::{OUR_NAME, assemble, basic, secret_text, sensitive},
     },
-    resolve::resolve,
+    resolve::by_system,
     route::{Names, Route},
     run::{StageError, chain},
     tls::{TlsNames, TlsSetup},
@@ -82,8 +82,8 @@ async fn ask_in(
 
 /// A wire to the endpoint, encrypted and verified where its URL says https.
 async fn open(source: &TokenSource, route: &Route, deadline: Instant) -> Result<Wire, TokenError> {
-    let resolved = resolve(&route.dial, source.ip).await.map_err(|error| failed("the token endpoint", &error))?;
-    let mut address = resolved.chosen;
+    let found = by_system(&route.dial, source.ip, deadline).await;
+    let mut address = found.map_err(|error| failed("the token endpoint", &error))?;
     address.set_port(route.port);
     let wire = connect(address).await.map_err(|error| failed("the token endpoint", &error))?;
     if !route.target.scheme().is_tls() {

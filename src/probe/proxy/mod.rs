@@ -14,7 +14,7 @@ pub(super) use forward::or_refusal;
 use super::{
     connect::{ConnectError, connect},
     http::HttpError,
-    resolve::{ResolveError, resolve},
+    resolve::{ResolveError, by_system},
     route::Route,
     run::{Run, StageError},
     tls::{Attempt, Loading, TlsError, TlsNames, TlsSetup},
@@ -157,7 +157,7 @@ impl Proxy {
     /// Looks the proxy's own name up and connects to it, with TLS where it wants that.
     async fn reach(&self, facts: &mut ProxyFacts, deadline: Instant) -> Result<(Wire, Option<Attempt>), ProxyError> {
         let named = |error| ProxyError::Resolve(self.url.to_string(), error);
-        let mut address = resolve(&self.url.host, IpPreference::default()).await.map_err(named)?.chosen;
+        let mut address = by_system(&self.url.host, IpPreference::default(), deadline).await.map_err(named)?;
         address.set_port(self.url.port);
         facts.peer = Some(address);
         let wire = connect(address).await.map_err(|error| ProxyError::Connect(self.url.to_string(), error))?;

@@ -8,7 +8,7 @@ use crate::model::{Host, IpFamily, IpPreference, ProberKind, Scheme, Target};
 use crate::probe::{
     connect::connect,
     http,
-    resolve::resolve,
+    resolve::by_system,
     run::{chain, until},
 };
 use ::http::{Method, Request, StatusCode, header};
@@ -53,13 +53,13 @@ impl Errand<'_> {
     /// Fetches by `deadline`.
     pub(super) async fn run(&self, deadline: Instant) -> Result<Vec<u8>, FetchError> {
         // Boxed: its room is needed only where something is fetched.
-        until(deadline, Box::pin(self.follow())).await.unwrap_or(Err(FetchError::TimedOut))
+        until(deadline, Box::pin(self.follow(deadline))).await.unwrap_or(Err(FetchError::TimedOut))
     }
 
-    async fn follow(&self) -> Result<Vec<u8>, FetchError> {
+    async fn follow(&self, deadline: Instant) -> Result<Vec<u8>, FetchError> {
         let mut target = plain(Target::parse(self.url, ProberKind::Http), self.url)?;
         for _ in 0..=MAX_REDIRECTS {
-            match self.ask(&target).await? {
+            match self.ask(&target, deadline).await? {
                 Answer::Body(body) => return Ok(body),
                 Answer::Elsewhere(location) => target = plain(target.join(&location), &location)?,
             }
@@ -67,8 +67,8 @@ impl Errand<'_> {
         Err(FetchError::Redirects)
     }
 
-    async fn ask(&self, target: &Target) -> Result<Answer, FetchError> {
-        let address = self.address(target.host(), target.port()).await?;
+    async fn ask(&self, target: &Target, deadline: Instant) -> Result<Answer, FetchError> {
+        let address = self.address((target.host(), target.port()), deadline).await?;
         let wire = connect(address).await.map_err(|error| FetchError::Failed(chain(&error)))?;
         let exchange = http::exchange(wire, false, self.request(target)?).await;
         let mut exchange = exchange.map_err(|error| FetchError::Failed(chain(&error)))?;
@@ -91,11 +91,11 @@ impl Errand<'_> {
     }
 
     /// The address to dial, if it may be dialled.
-    async fn address(&self, host: &Host, port: u16) -> Result<SocketAddr, FetchError> {
+    async fn address(&self, (host, port): (&Host, u16), by: Instant) -> Result<SocketAddr, FetchError> {
         // IPv4 first: what a CA publishes is there for everybody, and a host without IPv6 must reach it.
         let preference = IpPreference { preferred: IpFamily::V4, fallback: true };
-        let resolved = resolve(host, preference).await.map_err(|error| FetchError::Failed(chain(&error)))?;
-        let mut address = resolved.chosen;
+        let found = by_system(host, preference, by).await;
+        let mut address = found.map_err(|error| FetchError::Failed(chain(&error)))?;
         if !self.allow_private && !address::is_public(address.ip()) {
             return Err(FetchError::Private(address.ip()));
         }

@@ -24,6 +24,7 @@ mod witness;
 pub(super) use explain::span;
 pub use files::Fingerprint;
 pub(crate) use keylog::key_log_of_environment;
+pub(super) use setup::verifying;
 pub(crate) use setup::{Loading, TlsSetup, TlsSetupError, warm_up};
 
 use super::{

@@ -8,10 +8,10 @@ use super::{
     roots::{Roots, TrustStores},
     witness::{ClientAuth, Witness},
 };
-use crate::model::{ModuleName, Pin, TlsFacts, TlsOptions, TlsVersion};
-use crate::probe::{guard::Guard, revocation::Checks};
+use crate::model::{ModuleName, Pin, TlsFacts, TlsOptions, TlsVersion, Trust};
+use crate::probe::{guard::Guard, resolve::Resolvers, revocation::Checks};
 use rustls::{
-    ClientConfig, KeyLog, SupportedProtocolVersion,
+    ClientConfig, KeyLog, RootCertStore, SupportedProtocolVersion,
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
     version,
@@ -50,6 +50,24 @@ pub(crate) struct Loading {
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
     /// Where no probe connects.
     pub(crate) guard: Arc<Guard>,
+    /// How names are turned into addresses.
+    pub(crate) resolvers: Arc<Resolvers>,
+}
+
+/// A client that verifies its peer as rustls does, for peers that are not the target: what they show is not looked at
+/// further. `user` is told among the modules that trust the roots.
+pub(in crate::probe) fn verifying(
+    trust: &Trust,
+    user: &ModuleName,
+    loading: &mut Loading,
+) -> Result<Arc<ClientConfig>, String> {
+    let Loading { stores, files, .. } = loading;
+    let faults =
+        |faults: Vec<TlsSetupError>| faults.into_iter().map(|fault| fault.problem).collect::<Vec<_>>().join("; ");
+    let roots = RootCertStore { roots: stores.roots(trust, user, files).map_err(faults)?.anchors().to_vec() };
+    let config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER)).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// One `tls_config`, ready for any number of handshakes.

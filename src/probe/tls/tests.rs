@@ -9,8 +9,8 @@ use crate::lab::{
     tls::{ClientCert, ServerTls, Tls, Versions},
     ws::{self, Behaviour},
 };
-use crate::model::{Job, ModuleName, ProbeReport};
-use crate::probe::{Loading, ReadyModule, Tokens};
+use crate::model::{Job, ModuleName, Plan, ProbeReport};
+use crate::probe::{Loading, ReadyModule, Resolvers, Tokens};
 use ::http::StatusCode;
 use rustls::KeyLog;
 use std::{
@@ -247,6 +247,8 @@ async fn secrets_are_logged_where_that_is_allowed() {
         let told = Arc::new(Told::default());
         let mut loading = Loading { key_log: Some(Arc::clone(&told) as _), ..Loading::default() };
         let module = engine("tls", &[("ca", &ca.root_pem())]).module("m").map(Arc::clone).unwrap();
+        let plan = Plan { modules: vec![Arc::clone(&module)], ..Plan::default() };
+        loading.resolvers = Arc::new(Resolvers::new(&plan, &mut loading, &Resolvers::default()).unwrap());
         let ready = ReadyModule::new(module, &mut loading, &Tokens::default()).unwrap();
         let target = format!("{NAME}:{}", server.address().port());
         let module = ModuleName::new("m");
