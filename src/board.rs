@@ -3,7 +3,9 @@
 //! Reports go in, copies of them come out; nothing is computed from them but the totals. Knows neither who runs the
 //! probes nor who shows them.
 
-use crate::model::{CertificateWatch, Failure, FanFacts, FanReport, ProbeReport, Series, SeriesKey, Tally};
+use crate::model::{
+    CertificateWatch, Failure, FanFacts, FanReport, HoldEvent, HoldTally, ProbeReport, Series, SeriesKey, Tally,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     iter, mem,
@@ -38,6 +40,8 @@ pub struct SeriesRow {
     pub last_change: Option<SystemTime>,
     /// The roll-ups of its latest run, where it fans out.
     pub fan: Option<FanFacts>,
+    /// Its connections, where it holds them.
+    pub hold: Option<HoldTally>,
 }
 
 /// How a report compares with the same series' report before.
@@ -107,6 +111,13 @@ impl Board {
         changes
     }
 
+    /// Counts what happened to a connection that the series holds.
+    pub fn hold(&self, key: &SeriesKey, event: HoldEvent) {
+        if let Some(rows) = self.lock().rows.get_mut(key) {
+            rows.whole.hold.get_or_insert_default().add(event);
+        }
+    }
+
     /// Counts runs that were due but left out.
     pub fn skipped(&self, key: &SeriesKey, ticks: u64) {
         if let Some(rows) = self.lock().rows.get_mut(key) {
@@ -171,6 +182,7 @@ impl SeriesRow {
             last_run: None,
             last_change: None,
             fan: None,
+            hold: None,
         }
     }
 
@@ -300,7 +312,7 @@ mod tests {
     }
 
     fn series(instance: &str, seconds: u64) -> Series {
-        Series { key: key(instance), job: job("m"), interval: Duration::from_secs(seconds), fan: None }
+        Series { key: key(instance), job: job("m"), interval: Duration::from_secs(seconds), fan: None, hold: None }
     }
 
     fn ids(board: &Board) -> Vec<u64> {

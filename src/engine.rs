@@ -5,12 +5,14 @@
 
 mod budget;
 mod fan;
+mod hold;
 
 use crate::model::{Failure, Job, Module, ModuleName, Phase, Plan, ProbeReport, Reason, Retry, TrustFacts};
 use crate::probe::guard::Guard;
 use crate::probe::{Loading, ReadyModule, Resolvers, Tokens, key_log_of_environment, warm_up};
 use budget::Budgets;
 use futures_util::FutureExt;
+use hold::MAX_HELD;
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
@@ -26,6 +28,7 @@ use tokio::{
 };
 
 pub use crate::probe::{Fingerprint, SetupError};
+pub use hold::HeldSocket;
 
 /// The target of log lines about probes, which have a level of their own (`--log.prober`).
 pub const PROBE_LOG: &str = "probe";
@@ -54,6 +57,8 @@ pub struct Engine {
     modules: BTreeMap<ModuleName, Entry>,
     loading: Loading,
     permits: Arc<Semaphore>,
+    /// Places for connections that are held.
+    held: Arc<Semaphore>,
     max_in_flight: usize,
     budgets: Arc<Budgets>,
     tokens: Arc<Tokens>,
@@ -81,6 +86,7 @@ impl Engine {
             modules: BTreeMap::new(),
             loading: Loading { key_log, ..Loading::default() },
             permits: Arc::new(Semaphore::new(max_in_flight)),
+            held: Arc::new(Semaphore::new(MAX_HELD)),
             max_in_flight,
             budgets: Arc::default(),
             tokens: Arc::default(),
@@ -111,6 +117,7 @@ impl Engine {
             modules: ready,
             loading,
             permits: Arc::clone(&self.permits),
+            held: Arc::clone(&self.held),
             max_in_flight: self.max_in_flight,
             budgets: Arc::clone(&self.budgets),
             tokens: Arc::clone(&self.tokens),

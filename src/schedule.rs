@@ -4,8 +4,8 @@
 //! its sender ends it after the probe it is in.
 
 use crate::board::{Board, Change};
-use crate::engine::{Engine, Limits, PROBE_LOG, log_failure};
-use crate::model::{Outcome, ProbeReport, Series, SeriesKey};
+use crate::engine::{Engine, HeldSocket, Limits, PROBE_LOG, log_failure};
+use crate::model::{Failure, HoldEvent, Outcome, ProbeReport, Series, SeriesKey};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -68,10 +68,16 @@ impl Schedule {
 async fn repeat(mut work: watch::Receiver<Work>, board: Arc<Board>) {
     let mut interval = work.borrow_and_update().series.interval;
     let mut due = first_tick(&work.borrow().series);
+    let mut held: Option<HeldSocket> = None;
     loop {
         tokio::select! {
             biased;
             changed = work.changed() => {
+                let key = work.borrow().series.key.clone();
+                // The new config may hold another one, or none.
+                if let Some(held) = held.take() {
+                    board.hold(&key, held.close().await);
+                }
                 if changed.is_err() {
                     return;
                 }
@@ -82,12 +88,20 @@ async fn repeat(mut work: watch::Receiver<Work>, board: Arc<Board>) {
                 }
                 continue;
             }
+            failure = lost(&mut held) => {
+                let key = work.borrow().series.key.clone();
+                note_drop(&board, &key, (held.take(), &failure));
+                continue;
+            }
             () = sleep_until(due) => {}
         }
         let Work { engine, series } = work.borrow().clone();
         let lag = due.elapsed();
         let limits = limits(&engine, &series, lag);
-        let outcome = engine.carry_out(&series.job, series.fan.as_ref(), limits).await;
+        let outcome = match series.hold {
+            None => engine.carry_out(&series.job, series.fan.as_ref(), limits).await,
+            Some(time) => Outcome::One(Arc::new(hold(&engine, &board, (&series, time, limits), &mut held).await)),
+        };
         record(&board, &series.key, &outcome, lag);
         let missed = missed_ticks(due.elapsed(), interval);
         if missed > 0 {
@@ -95,6 +109,49 @@ async fn repeat(mut work: watch::Receiver<Work>, board: Arc<Board>) {
         }
         due += interval * (missed + 1);
     }
+}
+
+/// Until a held connection has ended; for ever when there is none.
+async fn lost(held: &mut Option<HeldSocket>) -> Failure {
+    match held {
+        Some(held) => held.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One run of a series that holds a connection: pings it, or opens one when there is none or its time is over.
+async fn hold(
+    engine: &Engine,
+    board: &Board,
+    (series, time, limits): (&Series, Duration, Limits),
+    held: &mut Option<HeldSocket>,
+) -> ProbeReport {
+    if held.as_ref().is_some_and(|held| held.lived() >= time)
+        && let Some(old) = held.take()
+    {
+        board.hold(&series.key, old.close().await);
+    }
+    if let Some(open) = held {
+        let report = open.ping(limits.timeout).await;
+        if let Some(failure) = &report.failure {
+            note_drop(board, &series.key, (held.take(), failure));
+        }
+        return report;
+    }
+    let (report, opened) = engine.open(&series.job, limits).await;
+    if opened.is_some() {
+        board.hold(&series.key, HoldEvent::Opened);
+    }
+    *held = opened;
+    report
+}
+
+fn note_drop(board: &Board, key: &SeriesKey, (held, failure): (Option<HeldSocket>, &Failure)) {
+    let Some(held) = held else { return };
+    let (job, target, lived) = (key.get("job"), key.get("instance"), held.lived().as_secs_f64());
+    let Failure { reason, cause, .. } = failure;
+    tracing::info!(target: PROBE_LOG, job, target, lived, %reason, %cause, "held WebSocket dropped");
+    board.hold(key, held.dropped(failure));
 }
 
 /// One attempt has the module's timeout; all together end before the next tick.

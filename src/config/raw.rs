@@ -334,6 +334,7 @@ pub(super) struct RawJob {
     pub(super) addresses: Option<String>,
     pub(super) connect_to: Option<Vec<String>>,
     pub(super) success_when: Option<String>,
+    pub(super) hold: Option<String>,
     pub(super) hostname: Option<String>,
     pub(super) sni: Option<String>,
     pub(super) verify_name: Option<String>,

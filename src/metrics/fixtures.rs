@@ -257,6 +257,7 @@ pub(super) fn own() -> Own {
         in_flight: 2,
         modules: vec![(ModuleName::new("https_2xx"), 40, 4), (ModuleName::new("wss"), 0, 0)],
         refused: [("not_allowed", 3), ("client_limit", 1), ("destination_limit", 0)],
+        held: 4,
         unknown_modules: 3,
         series: 7,
         trust: vec![

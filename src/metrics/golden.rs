@@ -1,7 +1,7 @@
 //! Whole pages, compared to the letter with the files in `golden/`: OpenMetrics in `.prom`, text in `.txt`.
 
 use super::{CATALOGUE, Read, Row, SeriesFacts, fixtures, render, to_text};
-use crate::model::{CertificateWatch, FanReport, ProbeReport, SuccessWhen, Tally};
+use crate::model::{CertificateWatch, FanReport, HoldEvent, HoldTally, ProbeReport, Reason, SuccessWhen, Tally};
 use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 
 /// Compares `actual` with a file of the repository. Set `UPDATE_GOLDEN=1` to write the file instead.
@@ -118,6 +118,11 @@ fn scheduled_series_with_totals() {
     chain[0].fingerprint_sha256 = "7a".repeat(32);
     renewed.hops[1].tls.as_mut().unwrap().chain = chain.into();
     certificate.see(&renewed);
+    let mut hold = HoldTally::default();
+    let (lived, idle) = (Duration::from_secs(61), Duration::from_secs(60));
+    for event in [HoldEvent::Opened, HoldEvent::Dropped { reason: Reason::Broken, lived, idle }, HoldEvent::Opened] {
+        hold.add(event);
+    }
     let unseen = CertificateWatch::default();
     let facts = SeriesFacts {
         tally: &tally,
@@ -125,6 +130,7 @@ fn scheduled_series_with_totals() {
         interval: Duration::from_secs(30),
         lag: Duration::from_micros(1_500),
         last_run: Some(fixtures::at(1_793_000_100)),
+        hold: Some(&hold),
     };
     let (reported, waiting) = (labels("https://example.com/", Some("192.0.2.7")), labels("https://b.example/", None));
     assert_page(
@@ -134,7 +140,7 @@ fn scheduled_series_with_totals() {
             Row {
                 labels: &waiting,
                 report: None,
-                series: Some(SeriesFacts { tally: &unborn, certificate: &unseen, last_run: None, ..facts }),
+                series: Some(SeriesFacts { tally: &unborn, certificate: &unseen, last_run: None, hold: None, ..facts }),
                 ..Row::default()
             },
         ],

@@ -22,7 +22,7 @@ pub use format::Format;
 pub use own::{Own, Process};
 pub use samples::{Samples, Value};
 
-use crate::model::{CertificateWatch, FanFacts, ProbeReport, Tally};
+use crate::model::{CertificateWatch, FanFacts, HoldTally, ProbeReport, Tally};
 use std::time::{Duration, SystemTime};
 
 /// One probed target on a page, or one edge of it.
@@ -51,4 +51,6 @@ pub struct SeriesFacts<'a> {
     pub lag: Duration,
     /// When its latest finished run began.
     pub last_run: Option<SystemTime>,
+    /// Its connections, where it holds them.
+    pub hold: Option<&'a HoldTally>,
 }

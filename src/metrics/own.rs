@@ -23,6 +23,8 @@ pub struct Own {
     pub unknown_modules: u64,
     /// Requests for a probe that were refused, by why.
     pub refused: [(&'static str, u64); 3],
+    /// Connections that jobs hold open.
+    pub held: usize,
     /// Scheduled series.
     pub series: usize,
     /// The trust stores in use.
@@ -74,6 +76,11 @@ pub(super) const METRICS: &[Metric] = &[
         "blackbox_module_unknown_total",
         "Count of unknown modules requested by probes",
         FromOwn(|own, out| out.put(own.unknown_modules)),
+    ),
+    Metric::gauge(
+        "edgeprobe_websockets_held",
+        "WebSockets that jobs hold open now",
+        FromOwn(|own, out| out.put(own.held)),
     ),
     Metric::counter(
         "edgeprobe_probe_requests_refused_total",

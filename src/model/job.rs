@@ -164,4 +164,6 @@ pub struct Series {
     pub interval: Duration,
     /// Over which addresses; one of them if `None`.
     pub fan: Option<FanOut>,
+    /// For how long a WebSocket is kept open, to be pinged at each run; not at all if `None`.
+    pub hold: Option<Duration>,
 }

@@ -7,6 +7,7 @@ mod access;
 mod chain;
 mod failure;
 mod fan;
+mod hold;
 mod job;
 mod module;
 mod names;
@@ -31,6 +32,7 @@ pub use access::{Access, Limit, NamePattern, TargetRule, Trusted};
 pub use chain::{CertificateChange, CertificateWatch, ChainNotes, issuers};
 pub use failure::{Failure, Reason};
 pub use fan::{FanFacts, FanOut, FanReport, MAX_EDGES, Outcome, Over, SuccessWhen};
+pub use hold::{HoldEvent, HoldTally};
 pub use job::{Job, RESERVED_LABELS, Retry, Series, SeriesKey};
 pub use module::{
     Auth, Body, ClientIdentity, Compression, Header, HeaderMatcher, HttpModule, HttpVersion, IpFamily, IpPreference,

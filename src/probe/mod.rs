@@ -25,6 +25,7 @@ pub(crate) use oauth2::Tokens;
 pub(crate) use resolve::Resolvers;
 pub use tls::Fingerprint;
 pub(crate) use tls::{Loading, key_log_of_environment, warm_up};
+pub(crate) use ws::held::Held;
 
 use crate::model::{
     Auth, Body, Failure, Header, Host, Job, Lookup, Module, ModuleName, ProbeReport, Prober, SecretText, TextSource,
@@ -130,6 +131,11 @@ impl ReadyModule {
     /// Every address of the host that `job` connects to; where there is none, the report of a probe that failed there.
     pub(crate) async fn addresses(&self, job: &Job, timeout: Duration) -> Result<Lookup, Box<ProbeReport>> {
         pipeline::addresses(self, job, timeout).await
+    }
+
+    /// As [`Self::probe`], and keeps the WebSocket that it opened.
+    pub(crate) async fn open(&self, job: &Job, timeout: Duration) -> (ProbeReport, Option<Held>) {
+        pipeline::open_held(self, job, timeout).await
     }
 
     /// Probes `job` once, for at most `timeout`.

@@ -13,7 +13,7 @@ use super::{
     starttls,
     tls::Attempt,
     wire::Wire,
-    ws,
+    ws::{self, held::Held},
 };
 use crate::model::{
     Failure, Hop, Host, HttpModule, Job, Lookup, Phase, ProbeReport, Prober, Reason, Target, TargetError, TlsFacts,
@@ -40,6 +40,20 @@ pub(super) async fn probe(ready: &ReadyModule, job: &Job, timeout: Duration) -> 
         Err(error) => Err(Failure::new(Phase::Resolve, Reason::InvalidTarget, error.to_string())),
     };
     run.finish(outcome)
+}
+
+/// Probes `job` once and keeps the WebSocket that it opened, if all went well.
+pub(super) async fn open_held(ready: &ReadyModule, job: &Job, timeout: Duration) -> (ProbeReport, Option<Held>) {
+    let mut run = Run::start(job.clone(), Arc::clone(&ready.module), timeout);
+    run.keep_socket();
+    let outcome = match target(job, &ready.module.prober) {
+        Ok(target) => line(&mut run, ready, job, target).await,
+        Err(error) => Err(Failure::new(Phase::Resolve, Reason::InvalidTarget, error.to_string())),
+    };
+    let socket = run.kept();
+    let report = run.finish(outcome);
+    let held = socket.filter(|_| report.is_success()).and_then(|socket| Held::new(socket, &report));
+    (report, held)
 }
 
 /// The report of a probe that never began.
@@ -256,7 +270,10 @@ async fn websocket(
     let (mut socket, subprotocol) = outcome.map_err(|failed| or_late_refusal(failed, tls.as_ref()))?;
     let mut exchange = ws::script::Exchange::new(subprotocol);
     let outcome = converse(run, module, &mut exchange, &mut socket).await;
-    if outcome.as_ref().err().is_none_or(|failed| LEAVES_INTACT.contains(&failed.reason)) {
+    let is_kept = outcome.is_ok() && module.expect_close.is_none() && run.keeps_socket();
+    if is_kept {
+        run.keep(socket);
+    } else if outcome.as_ref().err().is_none_or(|failed| LEAVES_INTACT.contains(&failed.reason)) {
         exchange.close(&mut socket, CLOSE_PATIENCE.min(run.remaining())).await;
     }
     run.hop().websocket = Some(exchange.facts);

@@ -2,6 +2,7 @@
 //!
 //! The only place that reads the monotonic clock, cuts a stage off and turns a stage's error into a failure.
 
+use super::ws::Socket;
 use crate::model::{Failure, Hop, Job, Module, Phase, ProbeReport, Reason, TokenFacts};
 use std::{
     error::Error,
@@ -22,6 +23,9 @@ pub(super) struct Run {
     began: Instant,
     deadline: Instant,
     report: ProbeReport,
+    /// Whether a WebSocket is kept open at the end, and the one that is.
+    keeps: bool,
+    kept: Option<Socket>,
 }
 
 impl Run {
@@ -42,7 +46,7 @@ impl Run {
             retried_after: None,
             retry_suppressed: false,
         };
-        Self { began, deadline: began + timeout, report }
+        Self { began, deadline: began + timeout, report, keeps: false, kept: None }
     }
 
     /// Runs one stage: times it, cuts it off at the deadline, and names its failure.
@@ -86,6 +90,26 @@ impl Run {
     /// What is probed.
     pub(super) fn job(&self) -> &Job {
         &self.report.job
+    }
+
+    /// From now on a WebSocket is kept open at the end.
+    pub(super) fn keep_socket(&mut self) {
+        self.keeps = true;
+    }
+
+    /// Whether it is.
+    pub(super) fn keeps_socket(&self) -> bool {
+        self.keeps
+    }
+
+    /// Keeps a socket whose exchange is over.
+    pub(super) fn keep(&mut self, socket: Socket) {
+        self.kept = Some(socket);
+    }
+
+    /// The socket that was kept.
+    pub(super) fn kept(&mut self) -> Option<Socket> {
+        self.kept.take()
     }
 
     /// How long the probe has left.

@@ -27,6 +27,7 @@ fn row(series: &SeriesRow) -> Row<'_> {
         interval: series.interval,
         lag: series.lag,
         last_run: series.last_run,
+        hold: series.hold.as_ref(),
     };
     Row { labels: series.key.labels(), report: series.report.as_deref(), series: Some(facts), fan: series.fan }
 }
@@ -41,6 +42,7 @@ fn own(state: &State, series: usize) -> Own {
         modules: active.engine.totals(),
         unknown_modules: state.unknown_modules(),
         refused: state.refused(),
+        held: active.engine.held(),
         series,
         trust: active.engine.trust(),
     }

@@ -19,7 +19,7 @@ fn series(target: &str, edge: &str) -> Series {
     let labels = [("job", "web"), ("instance", target), ("module", "cert"), ("edge", edge)];
     let key = SeriesKey(labels.iter().map(|&(n, v)| (n.to_owned(), v.to_owned())).collect());
     let job = Job::new(ModuleName::new("cert"), target);
-    Series { key, job, interval: Duration::from_secs(30), fan: None }
+    Series { key, job, interval: Duration::from_secs(30), fan: None, hold: None }
 }
 
 fn report(job: &Job, failure: Option<Failure>) -> Arc<ProbeReport> {

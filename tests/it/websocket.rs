@@ -1,14 +1,23 @@
 //! WebSocket probes against servers that follow a script of frames, good and bad: what is found, and in which words.
 
-use crate::world::{Io, PLENTY, Peer, Prober, assert_verdict, page_of, until, verdict, websocket_module};
+use crate::world::{Exporter, Io, PLENTY, Peer, Prober, assert_verdict, page_of, until, verdict, websocket_module};
 use edgeprobe::{
-    lab::ca::Authority,
+    lab::{Lab, ca::Authority},
     model::{ProbeReport, WebSocketFacts},
     show,
 };
 use futures_util::{SinkExt, StreamExt};
-use std::{sync::Arc, time::Duration};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+};
 use tokio_tungstenite::{
     WebSocketStream, accept_async,
     tungstenite::{
@@ -284,4 +293,84 @@ async fn refusals_tell_why() {
     let report = probe(&long, PLENTY, "").await;
     assert!(report.failure.as_ref().unwrap().cause.contains("426 (upgrade: h2c)"));
     assert_eq!(facts(&report).refusal.as_ref().unwrap().len(), 4096);
+}
+
+/// A job with `hold` keeps one connection, pings it at each run, notices when it is cut, and opens another.
+#[tokio::test]
+async fn a_held_connection_is_pinged_and_its_drops_are_counted() {
+    let (cut, cutting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (signal, count) = (Arc::clone(&cut), Arc::clone(&cutting));
+    let peer = Peer::tcp(move |io| {
+        let (signal, count) = (Arc::clone(&signal), Arc::clone(&count));
+        async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            let Ok(mut socket) = accept_async(io).await else { return };
+            // Reading answers pings; a cut ends the connection without a word.
+            loop {
+                tokio::select! {
+                    message = socket.next() => if !matches!(message, Some(Ok(_))) { return },
+                    () = signal.notified() => return,
+                }
+            }
+        }
+    })
+    .await;
+    let yaml = websocket_module(&Authority::new(), 1, "")
+        + &format!(
+            "jobs: [{{job_name: j, modules: [m], interval: 1s, hold: 1h, static_configs: [{{targets: ['{}']}}]}}]\n",
+            peer.url("ws")
+        );
+    let exporter = Exporter::start(&yaml).await;
+    let page = async |name: &str| {
+        let page = exporter.metrics().await;
+        page.all(name, &[]).first().map(|sample| sample.value)
+    };
+    until("it is pinged again and again", async || page("probe_runs_total").await.is_some_and(|runs| runs > 2.5)).await;
+    assert_eq!((peer.accepted(), cutting.load(Ordering::SeqCst)), (1, 1), "on one connection");
+    let held = exporter.metrics().await;
+    assert!(
+        held.says("probe_websocket_hold_up", &[], 1.0) && held.says("probe_websocket_hold_connects_total", &[], 1.0)
+    );
+    assert!(held.says("edgeprobe_websockets_held", &[], 1.0));
+    assert!(held.value("probe_websocket_ping_rtt_seconds", &[]) >= 0.0);
+    assert_eq!(held.verdict(&[]), "success");
+    cut.notify_one();
+    until("the drop is noticed", async || page("probe_websocket_hold_drops_total").await == Some(1.0)).await;
+    until("another one is open", async || page("probe_websocket_hold_connects_total").await == Some(2.0)).await;
+    let after = exporter.metrics().await;
+    assert!(after.says("probe_websocket_hold_up", &[], 1.0));
+    assert!(after.value("probe_websocket_hold_last_lifetime_seconds", &[]) > 1.0);
+    assert!(after.value("probe_websocket_hold_last_idle_seconds", &[]) >= 0.0);
+    assert_eq!(exporter.reload("modules: {m: {prober: tls}}").await.status, 200);
+    until("a reload that drops the job closes the connection", async || peer.open() == 0).await;
+    assert!(exporter.metrics().await.says("edgeprobe_websockets_held", &[], 0.0));
+}
+
+/// When its time is over a held connection is closed in good order, and another one opened; a server that answers no ping is
+/// dropped with a reason.
+#[tokio::test]
+async fn a_held_connection_ends_with_its_time_or_without_a_pong() {
+    let lab = Lab::start().await.unwrap();
+    let ca = lab.ca();
+    let good = lab.endpoint("wss-ping").url.clone();
+    let silent = lab.endpoint("wss-silent").url.clone();
+    let yaml = websocket_module(ca, 1, "")
+        + &format!(
+            "jobs: [{{job_name: j, modules: [m], interval: 1s, hold: 2s, static_configs: [{{targets: ['{good}', '{silent}']}}]}}]\n"
+        );
+    let exporter = Exporter::start(&yaml).await;
+    until("one has ended with its time", async || {
+        let page = exporter.metrics().await;
+        page.all("probe_websocket_hold_completed_total", &[("instance", &good)]).iter().any(|s| s.value > 0.5)
+    })
+    .await;
+    until("one was dropped for want of a pong", async || {
+        let page = exporter.metrics().await;
+        let drops =
+            page.all("probe_websocket_hold_drops_total", &[("instance", &silent), ("reason", "ping_unanswered")]);
+        drops.iter().any(|s| s.value > 0.5)
+    })
+    .await;
+    exporter.stop().await;
+    until("all are closed", async || lab.open_connections("wss-ping") + lab.open_connections("wss-silent") == 0).await;
 }

@@ -4,7 +4,7 @@ use super::super::error::{At, Findings, Wrong, nearest, wrong};
 use super::super::raw::{RawJob, RawRetry, RawStatic};
 use super::super::{show, value};
 use super::site::{PARAMETERS, set, site};
-use super::{Outline, duration_or, each, later, no_duplicates, resolver};
+use super::{Outline, duration_or, each, later, no_duplicates, optional, resolver};
 use crate::model::{
     ConnectTo, FanOut, IpProtocol, Job, MAX_EDGES, ModuleName, Over, ProberKind, RESERVED_LABELS, Reason,
     ResolverSettings, Retry, Series, SeriesKey, Site, SuccessWhen, Target,
@@ -17,6 +17,8 @@ use std::{
 
 /// The label of a target that names its module, in place of the job's.
 const MODULE_PARAMETER: &str = "__param_module";
+/// Longer, and it is no probe.
+const MAX_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
 const DEFAULT_INTERVAL: &str = "30s";
 /// Targets are not hammered, and a tick stays far above the scheduler's own cost.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -63,6 +65,7 @@ struct Plan<'a> {
     site: Site,
     resolver: Option<Arc<ResolverSettings>>,
     fan: Option<FanOut>,
+    hold: Option<Duration>,
     success_when: SuccessWhen,
     statics: &'a [RawStatic],
 }
@@ -97,6 +100,10 @@ fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
     let site = site(&keys, at, jobs.findings);
     let resolver = raw.resolver.as_ref();
     let resolver = resolver.map(|raw| Arc::new(resolver::settings(Some(raw), &at.key("resolver"), jobs.findings)));
+    let hold = optional(jobs.findings, &at.key("hold"), raw.hold.as_ref(), value::duration);
+    if let Some(hold) = hold {
+        jobs.findings.take(&at.key("hold"), check_hold(hold, interval, (&retry, fan.is_some())));
+    }
     check_modules(raw, at, interval, jobs);
     check_has_targets(raw, at, jobs.findings);
     Plan {
@@ -108,6 +115,7 @@ fn plan<'a>(raw: &'a mut RawJob, at: &At, jobs: &mut Jobs<'_>) -> Plan<'a> {
         resolver,
         success_when: raw.success_when.as_deref().and_then(SuccessWhen::named).unwrap_or_default(),
         fan,
+        hold,
         statics: raw.static_configs.as_deref().unwrap_or_default(),
     }
 }
@@ -221,6 +229,27 @@ fn reason(name: &str) -> Result<Reason, Wrong> {
     }
 }
 
+/// A held connection is pinged at each run; it is one, and a drop is what is measured.
+fn check_hold(hold: Duration, interval: Option<Duration>, (retry, fans_out): (&Retry, bool)) -> Result<(), Wrong> {
+    if interval.is_some_and(|interval| hold < interval) || hold > MAX_HOLD {
+        return Err(wrong(
+            format!("a connection held for {hold:?}"),
+            "write the job's interval or longer, 24h at most",
+        ));
+    }
+    if fans_out {
+        return Err(wrong(
+            "a job that fans out holds no connection",
+            "leave out `addresses` and `connect_to`, or `hold`",
+        ));
+    }
+    if retry.attempts > 1 {
+        let remedy = "leave out `retry`: the next run opens another connection";
+        return Err(wrong("a held connection is not retried", remedy));
+    }
+    Ok(())
+}
+
 fn check_modules(raw: &RawJob, at: &At, interval: Option<Duration>, jobs: &mut Jobs<'_>) {
     let at = at.key("modules");
     let names = raw.modules.as_deref().unwrap_or_default();
@@ -276,6 +305,10 @@ impl Plan<'_> {
             if jobs.findings.take(at, check_target(aim.target, kind, module)).is_none() {
                 continue;
             }
+            if self.hold.is_some() && kind != ProberKind::WebSocket {
+                let problem = format!("`hold` keeps WebSockets, and the prober of `{module}` is `{kind}`");
+                jobs.findings.add(at, wrong(problem, "probe it by another job"));
+            }
             let fan = jobs.findings.take(at, self.fan(module, aim, jobs.modules));
             let series = self.series(module, aim, fan.flatten());
             if let Some(first) = jobs.places.get(&series.key) {
@@ -314,7 +347,7 @@ impl Plan<'_> {
             retry: self.retry.clone(),
             ..Job::new(ModuleName::new(module), aim.target)
         };
-        Series { key: SeriesKey(key), job, interval: self.interval, fan }
+        Series { key: SeriesKey(key), job, interval: self.interval, fan, hold: self.hold }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a scheduled series adds: totals and distributions over its runs, and how well it keeps its schedule.
 
-use super::{Metric, Read::Series};
+use super::{Metric, Read, Read::Series};
 use crate::metrics::{Samples, SeriesFacts};
 use crate::model::{Phase, Reason};
 use std::collections::BTreeMap;
@@ -66,6 +66,44 @@ pub(super) const METRICS: &[Metric] = &[
         Series(|series, out| out.put_known(series.last_run.map(|_| series.lag))),
     )
     .absent(NO_RUN),
+    held(
+        "probe_websocket_hold_up",
+        "Whether the WebSocket that the job holds is open",
+        Series(|series, out| out.put_known(series.hold.map(|hold| hold.up))),
+    ),
+    Metric::counter(
+        "probe_websocket_hold_connects_total",
+        "WebSockets that were opened to be held",
+        Series(|series, out| out.put_known(series.hold.map(|hold| hold.opened))),
+    )
+    .absent(NO_HOLD),
+    Metric::counter(
+        "probe_websocket_hold_completed_total",
+        "Held WebSockets that were closed by us, their time over or the config reloaded",
+        Series(|series, out| out.put_known(series.hold.map(|hold| hold.completed))),
+    )
+    .absent(NO_HOLD),
+    Metric::counter(
+        "probe_websocket_hold_drops_total",
+        "Held WebSockets that ended otherwise, by why",
+        Series(|series, out| {
+            for (reason, count) in series.hold.iter().flat_map(|hold| &hold.dropped) {
+                out.put_with(&[reason.as_str()], *count);
+            }
+        }),
+    )
+    .labels(&["reason"])
+    .absent("no connection was dropped so"),
+    held(
+        "probe_websocket_hold_last_lifetime_seconds",
+        "How long the last held WebSocket that ended had lived",
+        Series(|series, out| out.put_known(series.hold.and_then(|hold| hold.last_lifetime))),
+    ),
+    held(
+        "probe_websocket_hold_last_idle_seconds",
+        "For how long nothing had come from the server when the last held WebSocket was dropped",
+        Series(|series, out| out.put_known(series.hold.and_then(|hold| hold.last_idle))),
+    ),
     Metric::counter(
         "probe_ssl_certificate_changes_total",
         "How often a server's leaf certificate was replaced by another",
@@ -80,6 +118,12 @@ pub(super) const METRICS: &[Metric] = &[
     )
     .absent("no change was seen yet"),
 ];
+
+const NO_HOLD: &str = "the job does not hold its connections, or none was opened or ended yet";
+
+const fn held(name: &'static str, help: &'static str, read: Read) -> Metric {
+    Metric::gauge(name, help, read).absent(NO_HOLD)
+}
 
 const NO_LEAF: &str = "no certificate was seen yet";
 

@@ -3,6 +3,7 @@
 //! The request goes out as any HTTP request does, so that a refusal's status, headers and body are all there; only a good
 //! answer hands the connection to the frame layer.
 
+pub(super) mod held;
 mod refusal;
 pub(super) mod script;
 mod socket;
@@ -119,7 +120,8 @@ impl Upgrade {
     ) -> Result<(Socket, Option<String>), WsError> {
         let (request, accept) = request(module, auth, route).await?;
         let secrets = refusal::secrets(request.headers());
-        let wire = Allowance::new(MAX_BYTES).bound(wire);
+        let allowance = Allowance::new(MAX_BYTES);
+        let wire = allowance.bound(wire);
         let mut answer = exchange::exchange(wire, false, request).await?;
         self.head = Some(exchange::facts(&answer.head));
         if answer.head.status.as_u16() != 101 {
@@ -128,7 +130,7 @@ impl Upgrade {
         }
         let subprotocol = judge(&answer.head, &accept, module)?;
         let exchange::Exchange { head, body, mut driver } = answer;
-        let socket = Socket::take_over((head, body), &mut driver, module).await?;
+        let socket = Socket::take_over((head, body), &mut driver, (module, allowance)).await?;
         Ok((socket, subprotocol))
     }
 }

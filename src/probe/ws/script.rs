@@ -114,7 +114,7 @@ impl Exchange {
         }
     }
 
-    async fn ping(&mut self, socket: &mut Socket, clock: impl Fn() -> Duration) -> Result<(), WsError> {
+    pub(super) async fn ping(&mut self, socket: &mut Socket, clock: impl Fn() -> Duration) -> Result<(), WsError> {
         self.awaits = Awaits::Pong;
         let sent = clock();
         socket.send(Message::Ping(Bytes::from_static(PING))).await?;

@@ -42,6 +42,7 @@ const FORBIDDEN_CODE: (CloseCode, &str) = (CloseCode::Protocol, "Protocol violat
 pub(in crate::probe) struct Socket {
     frames: WebSocketStream<TokioIo<Upgraded>>,
     messages_left: u32,
+    allowance: Allowance,
 }
 
 impl Socket {
@@ -49,7 +50,7 @@ impl Socket {
     pub(super) async fn take_over(
         (head, body): (Parts, Incoming),
         driver: &mut Driver,
-        module: &WebSocketModule,
+        (module, allowance): (&WebSocketModule, Allowance),
     ) -> Result<Self, WsError> {
         let response = http::Response::from_parts(head, body);
         let upgraded = driver.drive(hyper::upgrade::on(response)).await.map_err(HttpError::from)?;
@@ -59,7 +60,13 @@ impl Socket {
             .max_message_size(Some(module.max_message_size))
             .max_frame_size(Some(module.max_message_size));
         let frames = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await;
-        Ok(Self { frames, messages_left: MAX_MESSAGES })
+        Ok(Self { frames, messages_left: MAX_MESSAGES, allowance })
+    }
+
+    /// Lets as much come again as at first.
+    pub(super) fn renew(&mut self) {
+        self.messages_left = MAX_MESSAGES;
+        self.allowance.refill(MAX_BYTES);
     }
 
     /// The next message, control frames included. A close frame is an error that tells its code.
@@ -108,6 +115,10 @@ impl Allowance {
     /// `wire`, as far as the allowance lasts.
     pub(super) fn bound(&self, wire: Wire) -> Wire {
         Box::new(Bounded { wire, left: self.clone() })
+    }
+
+    fn refill(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
     }
 
     fn left(&self) -> u64 {
