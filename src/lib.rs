@@ -30,8 +30,13 @@
 //! The handshake accepts any certificate, so that its facts are kept, and judges it beside: proof of the key, validity,
 //! chain and name, each on its own. The gate after it lets nothing through to a server that failed a check, unless
 //! the module says so. With a proxy, `probe/dial.rs` goes to it in place of connecting, mostly without resolving: its
-//! lookup, connection, TLS and tunnel are the phase `proxy`. STARTTLS is spoken between connect and handshake; revocation is looked into between the other
-//! checks and the gate. `tls_scan` leaves the line after connect: `probe/scan` makes its own connections.
+//! lookup, connection, TLS and tunnel are the phase `proxy`. STARTTLS is spoken between connect and handshake; revocation
+//! is looked into between the other checks and the gate. `tls_scan` leaves the line after connect: `probe/scan` makes its
+//! own connections. `probe/guard.rs` looks at every address between resolve and connect.
+//!
+//! [`engine::Engine::carry_out`] runs a job over several addresses where it fans out: one lookup, then a probe for each
+//! edge. A job that holds a WebSocket gets it from [`engine::Engine::open`]; the series' own task drives it from then on, so
+//! that nothing runs that nobody waits for.
 //!
 //! # Layout, and who may import whom
 //!
@@ -58,6 +63,7 @@
 //! | folder | job |
 //! | --- | --- |
 //! | `probe/tls` | the handshake, its facts and its verdict; roots, client certificates, pins, key log |
+//! | `probe/resolve` | names to addresses: the system's resolver or name servers of one's own, and what is remembered |
 //! | `probe/proxy` | which proxy a target wants, and the way through it: CONNECT, SOCKS, requests in absolute form |
 //! | `probe/revocation` | staples, OCSP, revocation lists, missing issuers, and the cache of what was fetched |
 //! | `probe/starttls` | how each protocol is asked to switch to TLS |
@@ -66,7 +72,7 @@
 //! | `probe/http`, `probe/ws` | one HTTP exchange, one WebSocket, over a wire that is open |
 //! | `server/web` | the web config file: TLS, users, rate limit and headers of our own port |
 //! | `config/lower` | from the config as written to the config as meant, one file per block |
-//! | `model/{chain,fan,oauth2,plan,proxy,revocation,scan,site,trust,web}.rs` | the facts and settings of these, as plain data |
+//! | `model/{access,chain,fan,hold,oauth2,plan,proxy,resolver,revocation,scan,site,trust,web}.rs` | the facts and settings of these, as plain data |
 //!
 //! `model` is the waist: `config`, `probe`, `metrics`, `board` and `show` know it and not each other. `probe` does not
 //! know that metrics exist; `metrics` does not know how a probe is done. Nobody imports `app` but `cli`, and nobody
@@ -100,6 +106,9 @@
 //! [`show`] is a module of its own: the terminal, `/probe?debug=true` and `/logs` say the same, so neither [`server`]
 //! nor [`cli`] owns it. What the design has and the code has not is refused by [`config`] with "not supported yet"; the
 //! list is in `docs/configuration.md`.
+//!
+//! Name servers of one's own are asked by `probe/resolve` with hickory's messages, not by its resolver, which does not tell
+//! refusals, failures and silence apart for each server.
 
 pub mod app;
 pub mod board;

@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
 SITE = "shop.example"
@@ -41,6 +42,11 @@ jobs:
   static_configs:
   - {{targets: ["https://{site}:{port}/"], labels: {{__param_module: page}}}}
   - {{targets: ["wss://{site}:{port}/socket"], labels: {{__param_module: socket}}}}
+- job_name: held
+  modules: [socket]
+  interval: 5s
+  hold: 1h
+  static_configs: [{{targets: ["wss://{site}:{port}/socket"], labels: {{__param_connect_to: "{edge}:{port}"}}}}]
 """
 NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
@@ -91,17 +97,24 @@ def make_certificates(folder):
                 "-copy_extensions", "copy", "-out", f"{name}.pem", folder=folder)
 
 
+def echo(connection):
+    """Sends every message back until the client, or the edge in between, goes away."""
+    with contextlib.suppress(ConnectionClosed):
+        for message in connection:
+            connection.send(message)
+
+
 class World:
     """The edges, what is behind them, and the program under test."""
 
     def __init__(self, program, folder, stack):
         self.program, self.folder = Path(program).resolve(), Path(folder)
         make_certificates(folder)
-        backend = stack.enter_context(serve(lambda connection: [connection.send(m) for m in connection], "127.0.0.1", 0))
+        backend = stack.enter_context(serve(echo, "127.0.0.1", 0))
         threading.Thread(target=backend.serve_forever, daemon=True).start()
         self.port = free_port(EDGES[0])
         self.start_nginx(backend.socket.getsockname()[1], stack)
-        config = CONFIG.format(edges=json.dumps([f"{edge}:{self.port}" for edge in EDGES]), site=SITE, port=self.port)
+        config = CONFIG.format(edges=json.dumps([f"{edge}:{self.port}" for edge in EDGES]), site=SITE, edge=EDGES[0], port=self.port)
         (self.folder / "edgeprobe.yml").write_text(config)
 
     def start_nginx(self, backend, stack):
@@ -110,8 +123,8 @@ class World:
         servers = "".join(SERVERS.format(edge=edge, cert=self.folder / cert[edge], **shared) for edge in EDGES)
         (self.folder / "nginx.conf").write_text(NGINX.format(folder=self.folder, servers=servers))
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-        process = self.start([nginx, "-c", self.folder / "nginx.conf", "-p", self.folder, "-e", "stderr"], stack)
-        self.wait("nginx listens", lambda: listens(EDGES[-1], self.port), process)
+        self.nginx = process = self.start([nginx, "-c", self.folder / "nginx.conf", "-p", self.folder, "-e", "stderr"], stack)
+        wait("nginx listens", lambda: listens(EDGES[-1], self.port), process)
 
     def start(self, command, stack):
         with (self.folder / f"{Path(command[0]).name}.log").open("wb") as log:
@@ -119,14 +132,6 @@ class World:
         stack.callback(process.wait, 10)
         stack.callback(process.send_signal, signal.SIGTERM)
         return process
-
-    def wait(self, what, happened, process, patience=20):
-        end = time.monotonic() + patience
-        while time.monotonic() < end and process.poll() is None:
-            if happened():
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"waited in vain until {what}")
 
     def probe(self, target, *options):
         """The JSON report of one probe."""
@@ -141,8 +146,18 @@ class World:
         listen = f"127.0.0.1:{free_port()}"
         command = [self.program, "--config.file", self.folder / "edgeprobe.yml", f"--web.listen-address={listen}"]
         process = self.start(command, stack)
-        self.wait("every series has a result", lambda: answers(f"http://{listen}/-/ready"), process)
+        wait("every series has a result", lambda: answers(f"http://{listen}/-/ready"), process)
         return f"http://{listen}"
+
+
+def wait(what, happened, process, patience=20):
+    """Until `happened`, as long as the process lives."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end and process.poll() is None:
+        if happened():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"waited in vain until {what}")
 
 
 def listens(address, port):
@@ -214,7 +229,7 @@ def check_job(world):
         base = world.serve(stack)
         page = get(f"{base}/metrics")
         good = samples(page, "probe_success")
-        expect("series", len(good), 2 * len(EDGES))
+        expect("series", len(good), 2 * len(EDGES) + 1)
         expect("failed series", [key for key, value in good.items() if value != 1], [])
         expect("distinct", set(samples(page, "probe_edge_certificates_distinct").values()), {2.0})
         expiry = samples(page, "probe_ssl_earliest_cert_expiry")
@@ -227,11 +242,27 @@ def check_job(world):
         expect("healthy", targets, [f"{edge}:{world.port}" for edge in EDGES])
 
 
+def check_hold(world):
+    """Held open, a WebSocket that its edge drops is counted with the time it lived."""
+    with contextlib.ExitStack() as stack:
+        base = world.serve(stack)
+        expect("up", list(samples(get(f"{base}/metrics"), "probe_websocket_hold_up").values()), [1.0])
+        world.nginx.send_signal(signal.SIGTERM)
+        world.nginx.wait(10)
+        end = time.monotonic() + 20
+        while not (drops := samples(get(f"{base}/metrics"), "probe_websocket_hold_drops_total")):
+            if time.monotonic() > end:
+                raise AssertionError("the drop was not counted")
+            time.sleep(0.1)
+        expect("drops", list(drops.values()), [1.0])
+        expect("up", list(samples(get(f"{base}/metrics"), "probe_websocket_hold_up").values()), [0.0])
+
+
 def main(program):
     failed = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         world = World(program, folder, stack)
-        for check in (check_names_set, check_only_sni_set, check_connect_to, check_job):
+        for check in (check_names_set, check_only_sni_set, check_connect_to, check_job, check_hold):
             try:
                 check(world)
                 print(f"ok      {check.__doc__}")
