@@ -19,6 +19,8 @@ mod dns;
 mod edges;
 /// Peers that stall, flood, lie or break off, and what a probe of them may cost.
 mod hostile;
+/// Thousands of targets at once.
+mod load;
 /// Address, SNI and Host, over redirects too, and who gets to see credentials.
 mod names;
 /// Every prober through every kind of proxy.
