@@ -10,7 +10,7 @@ fn hello(_: &Seen) -> Reply {
     Reply::new(StatusCode::OK, "hello\n")
 }
 
-/// 2,000 WebSockets that never upgrade, and 50 of 1,000 sites that never answer: the other 950 are probed in time, and all that
+/// 2,000 upgrades that are never answered, and 50 of 1,000 sites that never answer: the other 950 are probed in time, and all that
 /// was held is given back.
 #[tokio::test]
 async fn thousands_that_stall_hold_up_nobody() {
