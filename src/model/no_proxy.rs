@@ -1,6 +1,7 @@
 //! Who is reached without the proxy: the list of `no_proxy` and `NO_PROXY`, by the rules of Go's `httpproxy`.
 
 use super::Host;
+use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
 /// Hosts that are reached directly. The default is none.
@@ -10,7 +11,7 @@ pub struct NoProxy(Vec<Entry>);
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Entry {
     Everything,
-    Network(IpAddr, u8),
+    Network(IpNet),
     Address(IpAddr, Option<u16>),
     /// A name in lower case, and whether it counts itself beside the names under it.
     Domain {
@@ -55,10 +56,8 @@ fn entry(text: &str) -> Option<Entry> {
     if text == "*" {
         return Some(Entry::Everything);
     }
-    if let Some((address, bits)) = text.split_once('/') {
-        let (address, bits) = (address.parse::<IpAddr>().ok()?, bits.parse::<u8>().ok()?);
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        return (bits <= most).then_some(Entry::Network(address, bits));
+    if text.contains('/') {
+        return text.parse().ok().map(Entry::Network);
     }
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(Entry::Address(address, None));
@@ -87,7 +86,7 @@ impl Entry {
         };
         match (self, host) {
             (Self::Everything, _) => true,
-            (Self::Network(network, bits), _) => ip.is_some_and(|ip| contains(*network, *bits, ip)),
+            (Self::Network(network), _) => ip.is_some_and(|ip| network.contains(&ip)),
             (Self::Address(address, port), _) => {
                 ip == Some(address.to_canonical()) && port.is_none_or(|port| port == at)
             }
@@ -98,21 +97,6 @@ impl Entry {
             }
             (Self::Domain { .. }, _) => false,
         }
-    }
-}
-
-/// Whether the first `bits` of both are the same.
-fn contains(network: IpAddr, bits: u8, ip: IpAddr) -> bool {
-    match (network, ip) {
-        (IpAddr::V4(network), IpAddr::V4(ip)) => {
-            let differs = network.to_bits() ^ ip.to_bits();
-            differs.checked_shr(32 - u32::from(bits)).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(network), IpAddr::V6(ip)) => {
-            let differs = network.to_bits() ^ ip.to_bits();
-            differs.checked_shr(128 - u32::from(bits)).unwrap_or(0) == 0
-        }
-        _ => false,
     }
 }
 
