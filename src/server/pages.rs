@@ -4,7 +4,7 @@
 
 use super::State;
 use crate::board::SeriesRow;
-use crate::model::{CertificateChange, Failure, Module, ModuleName, ProbeReport, TrustFacts};
+use crate::model::{CertificateChange, Failure, FanFacts, Module, ModuleName, ProbeReport, TrustFacts};
 use crate::show;
 use axum::extract;
 use axum::http::header;
@@ -68,10 +68,11 @@ fn page(state: &State, now: SystemTime) -> String {
 
 /// Failing series first, then those without a result, then the good ones.
 fn rank(row: &SeriesRow) -> u8 {
-    match &row.report {
-        Some(report) if !report.is_success() => 0,
-        None => 1,
-        Some(_) => 2,
+    match (&row.report, &row.fan) {
+        (Some(report), _) if !report.is_success() => 0,
+        (None, Some(fan)) if !fan.success => 0,
+        (None, None) => 1,
+        _ => 2,
     }
 }
 
@@ -120,12 +121,26 @@ fn series_row(row: &SeriesRow, now: SystemTime) -> String {
     format!(
         "<tr><td>{}</td><td>{}{}</td><td>{}<br><span class=\"dim\">{}</span></td><td>{age}</td><td>{took}</td>\
          <td>{version}</td><td>{days}{replaced}</td><td>{logs}</td></tr>\n",
-        report.map_or("<span class=\"dim\">not yet probed</span>".into(), state_cell),
+        match (report, &row.fan) {
+            (Some(report), _) => state_cell(report),
+            (None, Some(fan)) => edges_cell(fan),
+            (None, None) => "<span class=\"dim\">not yet probed</span>".into(),
+        },
         Escaped(row.key.get("instance")),
         further_labels(row),
         Escaped(row.key.get("job")),
         Escaped(row.key.get("module")),
     )
+}
+
+/// The state of a series that fans out: its edges follow, each in a row of its own.
+fn edges_cell(fan: &FanFacts) -> String {
+    let class = if fan.success { "ok" } else { "bad" };
+    let different = match fan.certificates {
+        0..=1 => String::new(),
+        many => format!("<br><span class=\"dim\">{many} different certificates</span>"),
+    };
+    format!("<span class=\"{class}\">{} of {} edges ok</span>{different}", fan.edges - fan.failing, fan.edges)
 }
 
 /// State in words: phase and reason, the attempts when there were several, and the cause.

@@ -107,6 +107,8 @@ async fn a_dead_edge_fails_alone() {
         assert!(page.says("probe_edges_success", &[], success), "{rule}");
         assert!(page.says("probe_edges_failing", &[], 1.0));
         assert_eq!(page.verdict(&[("edge", &dead.to_string())]), "connect/refused");
+        let status = ask(exporter.address, "GET", "/", "").await;
+        assert!(status.text().contains("2 of 3 edges ok") && !status.text().contains("not yet probed</span>"));
         let answer = ask(exporter.address, "GET", "/sd/healthy?job=cdn", "").await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
         let groups: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
