@@ -8,7 +8,10 @@ use edgeprobe::lab::{
     dns::{Answer, DnsServer, Manner},
     http::Reply,
 };
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HERE_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -63,6 +66,22 @@ async fn every_answer_has_its_reason_for_every_prober() {
     assert_verdict(&prober.probe("dead", "name.test").await, "resolve/resolver_failed");
     let page = page_of(&prober.probe("tls", "gone.test").await);
     assert!(page.value("probe_dns_family_lookup_time_seconds", &[("family", "ip4")]) >= 0.0);
+}
+
+/// A lookup ends with its probe, whatever the server's own time is (`blackbox_exporter` #458).
+#[tokio::test]
+async fn a_lookup_ends_at_the_probes_deadline() {
+    let ca = Authority::new();
+    let server = DnsServer::start().await.unwrap();
+    server.set("silent.test", Answer::silence());
+    server.set("late.test", Answer::address(HERE).after(Duration::from_secs(3600)));
+    let yaml = asking(&ca, &server, ("timeout: 1h, attempts: 5", "")).replace("timeout: 120s", "timeout: 300ms");
+    let prober = Prober::new(&yaml);
+    for name in ["silent.test", "late.test"] {
+        let report = prober.probe("m", &format!("https://{name}/")).await;
+        assert_eq!(verdict(&report), "resolve/timeout", "{name}");
+        assert!(report.times().get(edgeprobe::model::Phase::Resolve).is_some());
+    }
 }
 
 /// Truncation leads to TCP, aliases are followed, forged answers are passed over; the hosts file comes first.
